@@ -1,0 +1,245 @@
+"""A model file and its spec, as one thing: open, save (atomically), hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+
+from edgecnn.errors import ArtifactError, SpecMissingError
+from edgecnn.spec import ModelSpec, TensorSpec, decode_spec, encode_spec
+
+__all__ = [
+    "MAX_SINGLE_FILE_BYTES",
+    "Artifact",
+    "file_sha256",
+    "graph_input",
+    "graph_output",
+    "open_artifact",
+    "read_onnx",
+    "save_artifact",
+]
+
+SPEC_KEY = "edgecnn.spec"
+
+#: A protobuf message ends at 2 GiB; above this, weights go to a file beside the model.
+MAX_SINGLE_FILE_BYTES = 2**31 - 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that an engine can run, and its spec.
+
+    Attributes:
+        path: the model file; weights outside it lie in the same folder and belong to it.
+        spec: what the file carries, or what the user said of a foreign file.
+    """
+
+    path: Path
+    spec: ModelSpec
+
+    def files(self) -> tuple[Path, ...]:
+        """The model file, then the files of external weights, sorted."""
+        locations = external_locations(_parse(self.path))
+        return (self.path, *(self.path.parent / location for location in locations))
+
+    def size_bytes(self) -> int:
+        """Bytes on disk, external weights included."""
+        return sum(file.stat().st_size for file in self.files())
+
+    def sha256(self) -> str:
+        """Hash of the content of all its files: what caches are keyed by."""
+        return file_sha256(*self.files())
+
+
+def file_sha256(*paths: Path) -> str:
+    """SHA-256 of the files' content, one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def open_artifact(path: Path, spec: ModelSpec | None = None) -> Artifact:
+    """Open a model file with the spec that it carries, or with ``spec`` if given.
+
+    Raises:
+        ArtifactError: no such file, not ONNX, or its spec cannot be read.
+        SpecMissingError: the file carries no spec and none was given.
+    """
+    if spec is not None:
+        _require_file(path)
+        return Artifact(path, spec)
+    carried = {entry.key: entry.value for entry in _parse(path).metadata_props}.get(SPEC_KEY)
+    if carried is None:
+        raise SpecMissingError(
+            f"{path} carries no edgecnn spec: its preprocessing and classes are unknown.",
+            "Pass --spec NETWORK if it takes the input of a network that 'edgecnn list' shows, "
+            "or --spec FILE with a JSON spec ('edgecnn export' writes one with --spec-out).",
+        )
+    return Artifact(path, decode_spec(carried, origin=str(path)))
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """The whole model, external weights loaded into it.
+
+    Raises:
+        ArtifactError: no such file, not ONNX, or external weights are missing.
+    """
+    model = _parse(path)
+    try:
+        load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ArtifactError(
+            f"{path}: its external weights cannot be read: {error}.",
+            "Keep the weights file in the same folder as the model.",
+        ) from error
+    return model
+
+
+def save_artifact(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Artifact:
+    """Write ``model`` with ``spec`` inside; the old file survives until the new one is complete.
+
+    One self-contained file, or, above 2 GiB, the model and ``<name>.<hash>.data`` beside it.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    del_spec(model)
+    model.metadata_props.add(key=SPEC_KEY, value=encode_spec(spec))
+    superseded = set(_external_files(path))
+    try:
+        with _replacing(path) as temporary:
+            if model.ByteSize() > MAX_SINGLE_FILE_BYTES:
+                _save_with_external_data(model, temporary, path)
+            else:
+                temporary.write_bytes(model.SerializeToString())
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Free some space or choose another place with -o; what was there before is untouched.",
+        ) from error
+    for stale in superseded - set(_external_files(path)):
+        stale.unlink(missing_ok=True)
+    return Artifact(path, spec)
+
+
+def with_spec(artifact: Artifact, **changes: object) -> Artifact:
+    """The same file under a changed spec; the file itself is not written."""
+    return Artifact(artifact.path, replace(artifact.spec, **changes))  # type: ignore[arg-type]
+
+
+def graph_input(model: onnx.ModelProto) -> TensorSpec:
+    """The model's one input; initialisers that are listed as inputs (old opsets) do not count.
+
+    Raises:
+        ArtifactError: the model has not exactly one input.
+    """
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initialised]
+    return _tensor_spec(inputs, "input")
+
+
+def graph_output(model: onnx.ModelProto) -> TensorSpec:
+    """The model's one output.
+
+    Raises:
+        ArtifactError: the model has not exactly one output.
+    """
+    return _tensor_spec(list(model.graph.output), "output")
+
+
+def del_spec(model: onnx.ModelProto) -> None:
+    """Remove the spec from ``model``, if it carries one."""
+    kept = [entry for entry in model.metadata_props if entry.key != SPEC_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+
+
+def external_locations(model: onnx.ModelProto) -> list[str]:
+    """The relative paths of the files of external weights, sorted, each once."""
+    return sorted(
+        {
+            entry.value
+            for tensor in model.graph.initializer
+            if uses_external_data(tensor)
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+    )
+
+
+def _tensor_spec(values: list[onnx.ValueInfoProto], what: str) -> TensorSpec:
+    if len(values) != 1:
+        names = ", ".join(value.name for value in values) or "none"
+        raise ArtifactError(
+            f"The model has {len(values)} {what}s ({names}).", f"A classifier has one {what}; export it so."
+        )
+    tensor = values[0].type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"dim{index}"
+        for index, dim in enumerate(tensor.shape.dim)
+    )
+    return TensorSpec(name=values[0].name, dtype=dtype, shape=shape)
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: no such model file.", "Check the path, or make it: edgecnn export NET -o FILE"
+        )
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    _require_file(path)
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError, OSError) as error:
+        raise ArtifactError(
+            f"{path} is not a readable ONNX file: {error}.", "Export or copy it again."
+        ) from error
+    if not model.HasField("graph") or not model.opset_import:
+        raise ArtifactError(f"{path} is not an ONNX model: it holds no graph.", "Export or copy it again.")
+    return model
+
+
+def _external_files(path: Path) -> list[Path]:
+    """The weights files of the artifact now at ``path``; none when there is no readable one."""
+    with suppress(ArtifactError):
+        return [path.parent / location for location in external_locations(_parse(path))]
+    return []
+
+
+def _save_with_external_data(model: onnx.ModelProto, temporary: Path, path: Path) -> None:
+    """Write the weights under a name that no earlier version uses, then the model that names them."""
+    data = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.data")
+    try:
+        onnx.save_model(model, temporary, save_as_external_data=True, location=data.name, size_threshold=1024)
+    except BaseException:
+        data.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, renamed to ``path`` on success and removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""The contract between what runs a model and everything that measures or serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.artifact import Artifact
+from edgecnn.errors import EngineError
+from edgecnn.spec import ModelSpec, Precision
+
+__all__ = ["Batch", "Engine", "EngineInfo", "EngineOptions", "EngineType", "Scores", "require_fit"]
+
+#: (N, C, H, W) float32, or (N, H, W, C) uint8 where the spec says so.
+Batch = NDArray[Any]
+#: (N, classes) float32.
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How an engine is opened.
+
+    Attributes:
+        threads: threads that work on one call; None lets the engine use all cores.
+        spin: whether idle threads of the engine wait busily: lower latency for one caller, and time
+            taken from everybody else on the machine.
+    """
+
+    threads: int | None = None
+    spin: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What really runs, read back from the engine after it opened.
+
+    Attributes:
+        name: as in the table of engines.
+        version: of the library behind it.
+        device: "cpu", or the name of the GPU.
+        threads: threads that work on one call.
+        precision: what the arithmetic really runs in.
+        providers: the parts of the library in actual use, in order; empty where it has no such notion.
+        parallel_runs: whether ``run`` may be called from several threads at once.
+    """
+
+    name: str
+    version: str
+    device: str
+    threads: int
+    precision: Precision
+    providers: tuple[str, ...] = ()
+    parallel_runs: bool = False
+
+
+class Engine(Protocol):
+    """An open, ready model. There is no half-open state: making one returns it ready or raises.
+
+    Used as a context manager it closes itself. After ``close`` every ``run`` raises ``EngineError``.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The spec of the artifact that it runs."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+
+    def run(self, batch: Batch) -> Scores:
+        """Scores of a batch.
+
+        The result belongs to the caller: later calls do not change it. The batch may be reused as soon
+        as the call returns. Calls may overlap in several threads where ``info.parallel_runs`` says so.
+
+        Args:
+            batch: of the dtype and shape of ``spec.input``, with any N of at least 1 where the batch is
+                dynamic.
+
+        Returns:
+            (N, classes) float32.
+
+        Raises:
+            EngineError: the batch does not fit, the engine is closed, or the run failed.
+        """
+
+    def close(self) -> None:
+        """Free everything. A second call does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class EngineType(Protocol):
+    """What the table of engines holds: usually a class."""
+
+    def __call__(self, artifact: Artifact, options: EngineOptions) -> Engine:
+        """Open ``artifact``.
+
+        Raises:
+            EngineUnavailableError: something that the engine needs is missing on this machine.
+            EngineError: the artifact does not open in this engine.
+        """
+
+    def check(self) -> EngineInfo:
+        """What the engine would use here, without a model.
+
+        Raises:
+            EngineUnavailableError: something is missing; the remedy names the command that installs it.
+        """
+
+
+def require_fit(batch: Batch, spec: ModelSpec) -> None:
+    """Check that ``batch`` fits ``spec.input``.
+
+    Raises:
+        EngineError: wrong dtype, number of dimensions, size, or an empty batch.
+    """
+    wanted = spec.input
+    fits = batch.dtype.name == wanted.dtype and batch.ndim == len(wanted.shape) and len(batch) > 0
+    sizes = zip(batch.shape, wanted.shape, strict=False)
+    if not fits or any(isinstance(want, int) and want != have for have, want in sizes):
+        raise EngineError(
+            f"The batch is {batch.dtype.name}{list(batch.shape)}, and the model {spec.network!r} takes "
+            f"{wanted.dtype}{list(wanted.shape)}.",
+            "Prepare the images with the model's own spec (edgecnn.preprocess), "
+            "or export with --batch dynamic to run other batch sizes.",
+        )
