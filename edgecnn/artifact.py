@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
+from edgecnn.atomic import replacing
 from edgecnn.errors import ArtifactError, SpecMissingError
 from edgecnn.spec import ModelSpec, TensorSpec, decode_spec, encode_spec
 
@@ -119,8 +118,8 @@ def save_artifact(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Artifa
     model.metadata_props.add(key=SPEC_KEY, value=encode_spec(spec))
     superseded = set(_external_files(path))
     try:
-        with _replacing(path) as temporary:
-            if model.ByteSize() > MAX_SINGLE_FILE_BYTES:
+        with replacing(path) as temporary:
+            if _weights_bytes(model) > MAX_SINGLE_FILE_BYTES:
                 _save_with_external_data(model, temporary, path)
             else:
                 temporary.write_bytes(model.SerializeToString())
@@ -221,25 +220,17 @@ def _external_files(path: Path) -> list[Path]:
     return []
 
 
+def _weights_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of all weights; ``ModelProto.ByteSize`` fails above 2 GiB."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+
+
 def _save_with_external_data(model: onnx.ModelProto, temporary: Path, path: Path) -> None:
     """Write the weights under a name that no earlier version uses, then the model that names them."""
     data = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.data")
     try:
         onnx.save_model(model, temporary, save_as_external_data=True, location=data.name, size_threshold=1024)
+        load_external_data_for_model(model, str(path.parent))  # saving takes the weights out of ``model``
     except BaseException:
         data.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, renamed to ``path`` on success and removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ EdgecnnError (1)
 ├── ExportError                 the exporter failed, or its result is not equal to PyTorch
 ├── DataError                   labelled data cannot be read or mapped to the model's classes
 │   └── ImageError              one image file cannot be used
+├── ResultError                 a file of measurements cannot be read or written
 ├── TrainingError               training cannot start or go on
 └── EngineError                 an engine failed while running
     └── EngineUnavailableError  an engine cannot open on this machine
@@ -32,6 +33,7 @@ __all__ = [
     "ExportError",
     "GateError",
     "ImageError",
+    "ResultError",
     "SpecMissingError",
     "TrainingError",
     "UnknownNameError",
@@ -132,6 +134,10 @@ class ImageError(DataError):
         super().__init__(f"{image}: {reason}", remedy)
         self.image = image
         self.reason = reason
+
+
+class ResultError(EdgecnnError):
+    """A file of measurements cannot be read or written."""
 
 
 class TrainingError(EdgecnnError):

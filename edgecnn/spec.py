@@ -15,6 +15,7 @@ from edgecnn.errors import ArtifactError
 
 __all__ = [
     "SPEC_VERSION",
+    "Color",
     "Interpolation",
     "ModelSpec",
     "Parity",
@@ -87,7 +88,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"mean and std need {self.channels} values for {self.color}")
-        sides = (*self.crop, *(self.resize if isinstance(self.resize, tuple) else (self.resize or 1,)))
+        resize = self.resize if isinstance(self.resize, tuple) else (self.resize,)
+        sides = (*self.crop, *(side for side in resize if side is not None))
         if any(side < 1 for side in sides):
             raise ValueError("resize and crop need positive sizes")
         if self.divisor == 0 or 0 in self.std:

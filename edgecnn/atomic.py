@@ -1,0 +1,33 @@
+"""Files that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replacing"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the folder of ``path``, to be written inside the ``with`` block.
+
+    On leaving the block it is flushed to the disk and renamed to ``path``; when the block raises
+    (an interrupt included) it is removed, and what was at ``path`` before stays as it was. Missing
+    folders are made.
+
+    Raises:
+        OSError: the folder cannot be made, or the file cannot be flushed or renamed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,33 @@
+"""Types of command line values that several commands share."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+__all__ = ["SizeType"]
+
+
+class SizeType(click.ParamType[tuple[int, int]]):
+    """An image size in pixels: "224" is a square, "192x256" is height x width."""
+
+    name = "size"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows for the value."""
+        return "N|HxW"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """(height, width) of ``value``; a tuple, which a default may be, passes unchanged."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", str(value).strip(), re.ASCII)  # noqa: RUF001
+        if match is None:
+            self.fail(f"{value!r} is no size; write 224, or 192x256 for height x width.", param, ctx)
+        height, width = int(match[1]), int(match[2] or match[1])
+        if height == 0 or width == 0:
+            self.fail(f"{value!r} has a side of 0 pixels.", param, ctx)
+        return height, width

@@ -1,0 +1,127 @@
+"""Which of the model's classes each image belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.data.classes_csv import read_classes_csv
+from edgecnn.data.source import LabelledImages
+from edgecnn.errors import DataError
+
+__all__ = ["CLASSES_CSV", "map_labels"]
+
+#: The file that maps WordNet ids to class indices, looked for in the data folder and above it.
+CLASSES_CSV = "imagenet_classes.csv"
+
+_WORDNET_ID = re.compile(r"n\d{8}")
+_IMAGENET_CLASSES = 1000
+_GIVE_CSV = "Pass --classes CSV, a file with the columns index,wnid,name."
+
+
+def map_labels(
+    source: LabelledImages, model_classes: Sequence[str], classes_csv: Path | None = None
+) -> NDArray[np.int64]:
+    """The model's class index for every image; never by the order of the classes that happen to be there.
+
+    In this order: labels that are already indices; by name, when each of the source's classes is one of the
+    model's; through a table, given as ``classes_csv`` or, for WordNet ids, found as ``imagenet_classes.csv``
+    in the data folder or above it, or in timm's list of the 1,000; by the rank of the WordNet ids when all
+    1,000 are there.
+
+    Args:
+        source: labelled images.
+        model_classes: the model's class names, in the order of its output.
+        classes_csv: columns index, wnid and name; the second holds what the source calls a class.
+
+    Returns:
+        (n,) int64.
+
+    Raises:
+        DataError: a class that the model does not have, an ambiguous name, or no way to map.
+    """
+    if not source.classes:
+        return _indices(source, len(model_classes))
+    table = _table(source, model_classes, classes_csv)
+    missing = [name for name in source.classes if name not in table]
+    if missing:
+        raise DataError(
+            f"{source.name}: the model has no class {_few(missing)}.",
+            f"Use data of the model's classes, or map them: {_GIVE_CSV}",
+        )
+    return np.array([table[name] for name in source.classes], np.int64)[source.labels]
+
+
+def _indices(source: LabelledImages, count: int) -> NDArray[np.int64]:
+    wrong = np.flatnonzero((source.labels < 0) | (source.labels >= count))
+    if len(wrong):
+        index = int(wrong[0])
+        raise DataError(
+            f"{source.key(index)}: its label {source.labels[index]} is not a class of the model, "
+            f"which has 0 to {count - 1}.",
+            "Use data of the model's classes.",
+        )
+    return source.labels
+
+
+def _table(source: LabelledImages, model_classes: Sequence[str], given: Path | None) -> Mapping[str, int]:
+    """The model's index by the source's class name; it may lack some of the source's classes."""
+    by_name = {name: index for index, name in enumerate(model_classes)}
+    if by_name.keys() >= set(source.classes):
+        ambiguous = [name for name in source.classes if model_classes.count(name) > 1]
+        if not ambiguous:
+            return by_name
+        if given is None:
+            raise DataError(
+                f"{source.name}: the model has more than one class named {_few(ambiguous)}.", _GIVE_CSV
+            )
+    if given is not None:
+        return read_classes_csv(given, len(model_classes))
+    if all(_WORDNET_ID.fullmatch(name) for name in source.classes):
+        return _wordnet_table(source, len(model_classes))
+    return by_name
+
+
+def _wordnet_table(source: LabelledImages, count: int) -> Mapping[str, int]:
+    found = _beside_or_above(source.root)
+    if found is not None:
+        return read_classes_csv(found, count, complete=True)
+    if count == _IMAGENET_CLASSES:
+        synsets = _timm_synsets() or source.classes
+        if len(set(synsets)) == _IMAGENET_CLASSES:
+            return {name: index for index, name in enumerate(sorted(synsets))}
+    raise DataError(
+        f"{source.name}: its classes are WordNet ids, the model's {count} classes are not, and no "
+        f"{CLASSES_CSV} lies beside or above the data.",
+        _GIVE_CSV,
+    )
+
+
+def _beside_or_above(root: Path | None) -> Path | None:
+    if root is None:
+        return None
+    folder = root.resolve()
+    candidates = (place / CLASSES_CSV for place in (folder, *folder.parents))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _timm_synsets() -> tuple[str, ...]:
+    """timm's list of the 1,000 WordNet ids, read without importing timm (and torch); empty without timm."""
+    package = find_spec("timm")
+    for folder in (package and package.submodule_search_locations) or ():
+        path = Path(folder, "data", "_info", "imagenet_synsets.txt")
+        if path.is_file():
+            return tuple(path.read_text(encoding="utf-8").split())
+    return ()
+
+
+def _few(names: Iterable[str]) -> str:
+    """At most five of ``names``, and how many more there are."""
+    listed = [repr(name) for name in names]
+    more = f" (and {len(listed) - 5} more)" if len(listed) > 5 else ""
+    return ", ".join(listed[:5]) + more

@@ -1,0 +1,45 @@
+"""What a graph says of itself: the precision of its arithmetic, and what its output holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+
+from edgecnn.spec import Precision
+
+__all__ = ["arithmetic_precision", "ends_in_softmax"]
+
+#: Where nearly all arithmetic of a classifier happens; the second input holds the weights.
+_WEIGHTED = frozenset({"Conv", "Gemm", "MatMul", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul"})
+_QUANTISED = frozenset(
+    {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul"}
+)
+_OF_WEIGHTS: dict[int, Precision] = {onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
+
+#: What leaves every score in its place and order.
+_TRANSPARENT = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+def arithmetic_precision(model: onnx.ModelProto) -> Precision:
+    """What most convolutions and matrix products of ``model`` run in; "fp32" when it has none."""
+    dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    makers = {output: node.op_type for node in model.graph.node for output in node.output}
+    kinds: Counter[Precision] = Counter()
+    for node in model.graph.node:
+        if node.op_type in _QUANTISED or (
+            node.op_type in _WEIGHTED and makers.get(node.input[1]) == "DequantizeLinear"
+        ):
+            kinds["int8"] += 1
+        elif node.op_type in _WEIGHTED:
+            kinds[_OF_WEIGHTS.get(dtypes.get(node.input[1], onnx.TensorProto.FLOAT), "fp32")] += 1
+    return kinds.most_common(1)[0][0] if kinds else "fp32"
+
+
+def ends_in_softmax(model: onnx.ModelProto) -> bool:
+    """Whether the first output is that of a softmax, but for nodes that only change type or shape."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in _TRANSPARENT:
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"

@@ -1,0 +1,1 @@
+"""What measurements say: one schema, and the reports made of it."""

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from edgecnn.validate import first_choices, probabilities
+
+#: Few distinct values, so that ties are the rule.
+TIED = npst.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 12)),
+    elements=st.integers(-3, 3).map(float) | st.floats(-1e3, 1e3, width=32),
+)
+
+
+@given(TIED, st.integers(1, 12))
+def test_choices_are_by_score_then_by_index(scores: np.ndarray, count: int) -> None:
+    chosen = first_choices(scores, count)
+    for row, choices in zip(scores, chosen, strict=True):
+        expected = sorted(range(len(row)), key=lambda index: (-row[index], index))
+        assert choices.tolist() == expected[:count]
+
+
+@given(TIED)
+def test_the_first_choice_is_the_arg_max(scores: np.ndarray) -> None:
+    assert first_choices(scores, 5)[:, 0].tolist() == scores.argmax(axis=1).tolist()
+
+
+@given(TIED)
+def test_the_softmax_is_a_distribution_in_the_order_of_the_scores(scores: np.ndarray) -> None:
+    shares = probabilities(scores, "logits")
+    assert shares.sum(axis=1) == pytest.approx(1)
+    assert (shares >= 0).all()
+    assert (shares.argmax(axis=1) == scores.argmax(axis=1)).all()
+
+
+def test_the_softmax_of_large_logits_does_not_overflow() -> None:
+    assert probabilities(np.array([[1e4, 1e4, 0]], np.float32), "logits").tolist() == [[0.5, 0.5, 0]]
+
+
+def test_probabilities_stay_as_they_are() -> None:
+    scores = np.array([[0.25, 0.75]], np.float32)
+    assert probabilities(scores, "probabilities").tolist() == scores.tolist()
