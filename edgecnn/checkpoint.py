@@ -29,6 +29,7 @@ __all__ = [
     "is_checkpoint",
     "load_checkpoint",
     "read_torch_file",
+    "require_weights_file",
     "save_checkpoint",
 ]
 
@@ -155,7 +156,7 @@ def read_torch_file(path: Path) -> object:
     Raises:
         WeightsError: no such file, empty, truncated, of another kind, or holding code.
     """
-    _require_weights_file(path)
+    require_weights_file(path)
     with warnings.catch_warnings():
         # A newer pickle protocol, or a text that torch finds odd, either loads whole or raises.
         warnings.simplefilter("ignore")
@@ -175,7 +176,12 @@ def _read(path: Path) -> object:
         raise _unreadable(path, _DAMAGED) from error
 
 
-def _require_weights_file(path: Path) -> None:
+def require_weights_file(path: Path) -> None:
+    """Check that there is something to read at ``path``.
+
+    Raises:
+        WeightsError: no such file, a folder, or an empty file.
+    """
     if path.is_dir():
         raise WeightsError(f"{path} is a folder.", "Give the file of weights inside it.")
     if not path.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ import msgspec
 
 from edgecnn.artifact import Artifact, graph_input, graph_output, read_onnx
 from edgecnn.cards import ModelCard, card_names, find_card, label_set
-from edgecnn.errors import ArtifactError, UnknownNameError, UsageError
+from edgecnn.errors import ArtifactError, UnknownNameError
 from edgecnn.graph.reading import arithmetic_precision, ends_in_softmax
 from edgecnn.spec import ModelSpec, Precision, Preprocess, TensorSpec, WeightsId, decode_spec
 
@@ -119,11 +119,23 @@ def _read_spec_file(path: Path) -> _Said | ModelSpec:
         document = msgspec.json.decode(text)
         if isinstance(document, dict) and "schema" in document:
             return decode_spec(text, origin=str(path))
-        return msgspec.json.decode(text, type=_Said)
+        said = msgspec.json.decode(text, type=_Said)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror or error}.", _FORM) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is not a spec: {error}.", _FORM) from error
+    _require_known(document, _Said, str(path))
+    _require_known(document["preprocess"], Preprocess, f"{path}: preprocess")
+    return said
+
+
+def _require_known(document: dict[str, object], form: type, where: str) -> None:
+    """Check that no field is misspelt: its default would silently stand."""
+    known = [field.name for field in fields(form)]
+    if unknown := [name for name in document if name not in known]:
+        raise ArtifactError(
+            f"{where} has the unknown field {unknown[0]!r}; it may have {', '.join(known)}.", _FORM
+        )
 
 
 def _fitted(spec: ModelSpec, graph: _Graph) -> ModelSpec:
@@ -136,7 +148,13 @@ def _fitted(spec: ModelSpec, graph: _Graph) -> ModelSpec:
             f"names {len(spec.classes)} classes.",
             'Pass a spec file with the model\'s own "classes".',
         )
-    return replace(spec, input=input_spec, output=graph.output, preprocess=preprocess)
+    return replace(
+        spec,
+        input=input_spec,
+        output=graph.output,
+        preprocess=preprocess,
+        precision=graph.precision,
+    )
 
 
 def _values_per_image(output: TensorSpec) -> int | None:

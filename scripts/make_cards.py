@@ -25,15 +25,11 @@ from torch import Tensor, nn
 
 from edgecnn.cards import ModelCard
 from edgecnn.spec import Preprocess
-from edgecnn.weights import build_module
+from edgecnn.weights import build_outline
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 #: torchvision's first weights of a network; their preprocessing (256, 224) is what most files assume.
 DEFAULT_WEIGHTS = "IMAGENET1K_V1"
-#: When torchvision builds these with their weights, they turn ImageNet's normalisation into mean and std 0.5
-#: inside. Their cards state 0.5 instead, and the network is built without that step.
-RESCALED = ("googlenet", "inception_v3")
-HALF = (0.5, 0.5, 0.5)
 
 
 def multiply_accumulates(network: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -62,18 +58,23 @@ def torchvision_facts(builder: str, weights_id: str) -> dict[str, Any]:
             "resize": transform.resize_size[0],
             "crop": transform.crop_size * 2,
             "interpolation": transform.interpolation.value,
-            "mean": HALF if builder in RESCALED else transform.mean,
-            "std": HALF if builder in RESCALED else transform.std,
+            "mean": transform.mean,
+            "std": transform.std,
         },
         "pretrained": {"id": weights_id, "top1": metrics["acc@1"], "top5": metrics["acc@5"]},
     }
 
 
 def timm_facts(published: dict[str, Any]) -> dict[str, Any]:
-    """Preprocessing of timm's weights; the published accuracy is not in the package."""
+    """Preprocessing of timm's weights.
+
+    The published accuracy is not in the package: it is in results/results-imagenet.csv of its repository, in
+    the row with the same weights and input size.
+    """
     import timm
 
     config = timm.get_pretrained_cfg(published["id"])
+    assert config is not None, f"timm {timm.__version__} has no weights {published['id']}"
     size = config.input_size[1]
     return {
         "preprocess": {
@@ -95,7 +96,7 @@ def complete(card: dict[str, Any]) -> ModelCard:
     elif card["source"] == "timm":
         card = {**card, **timm_facts(card["pretrained"])}
     unmeasured = msgspec.convert({**card, "parameters": 0, "macs": 0}, ModelCard)
-    network = build_module(unmeasured, len(unmeasured.classes)).to("meta")
+    network = build_outline(unmeasured, len(unmeasured.classes)).to("meta")
     shape = (unmeasured.preprocess.channels, *unmeasured.preprocess.crop)
     return replace(
         unmeasured,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from edgecnn.data.labels import map_labels
 from edgecnn.data.ordered_map import ordered_map
 from edgecnn.data.source import LabelledImages, fingerprint, image_hashes
-from edgecnn.data.subset import Selection, subset
+from edgecnn.data.splits import Split
+from edgecnn.data.subset import Selection, select, subset
 from edgecnn.errors import UsageError
 from edgecnn.lookup import resolve
 
@@ -25,10 +26,10 @@ __all__ = [
     "map_labels",
     "open_source",
     "ordered_map",
+    "select",
     "subset",
 ]
 
-Split = Literal["train", "test"]
 Announce = Callable[[str], None]
 
 #: What a user may give as data, for help texts and messages.
@@ -38,13 +39,10 @@ SOURCE_FORMS = (
     "or one of: digits, cifar10[:DIR], cifar100[:DIR]"
 )
 
-_BY_NAME = {
-    "digits": "edgecnn.data.digits:open_digits",
-    "cifar10": "edgecnn.data.cifar:open_cifar10",
-    "cifar100": "edgecnn.data.cifar:open_cifar100",
-}
-_BY_SUFFIX = {".csv": "edgecnn.data.csv_file:open_csv", ".npz": "edgecnn.data.arrays:open_npz"}
+_DIGITS = "edgecnn.data.digits:open_digits"
+_DOWNLOADS = {"cifar10": "edgecnn.data.cifar:open_cifar10", "cifar100": "edgecnn.data.cifar:open_cifar100"}
 _FOLDER = "edgecnn.data.folder:open_folder"
+_BY_SUFFIX = {".csv": "edgecnn.data.csv_file:open_csv", ".npz": "edgecnn.data.arrays:open_npz"}
 
 
 def _to_standard_error(text: str) -> None:
@@ -58,7 +56,7 @@ def open_source(
 
     Args:
         text: a path or a name.
-        split: which part, where the source has parts.
+        split: which part; a source that has no parts gives everything for both.
         announce: is told, before a download, what comes from where.
 
     Raises:
@@ -66,15 +64,21 @@ def open_source(
         DataError: it is there and cannot be read.
         DependencyMissingError: an optional package is needed.
     """
+    if text == "digits":
+        return _opener(_DIGITS)(split=split)
     name, _, directory = text.partition(":")
-    if name in _BY_NAME and (not directory or name != "digits"):
-        opener = cast(Callable[..., LabelledImages], resolve(_BY_NAME[name]))
-        return opener(Path(directory) if directory else None, split=split, announce=announce)
+    if name in _DOWNLOADS:
+        place = Path(directory).expanduser() if directory else None
+        return _opener(_DOWNLOADS[name])(place, split=split, announce=announce)
     path = Path(text).expanduser()
-    return cast(Callable[..., LabelledImages], resolve(_opener_of(path)))(path, split=split)
+    return _opener(_form_of(path))(path, split=split)
 
 
-def _opener_of(path: Path) -> str:
+def _opener(reference: str) -> Callable[..., LabelledImages]:
+    return cast(Callable[..., LabelledImages], resolve(reference))
+
+
+def _form_of(path: Path) -> str:
     if path.is_dir():
         return _FOLDER
     if not path.exists():

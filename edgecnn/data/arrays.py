@@ -6,13 +6,13 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgecnn.data.splits import Split
 from edgecnn.errors import DataError
 
 __all__ = ["ArrayImages", "open_npz"]
@@ -56,7 +56,7 @@ class ArrayImages:
         return pixels.tobytes()
 
 
-def open_npz(path: Path, *, split: Literal["train", "test"] = "test") -> ArrayImages:
+def open_npz(path: Path, *, split: Split = "test") -> ArrayImages:
     """Read one split of an .npz: x_test, y_test or x_train, y_train, and classes.
 
     Without ``classes``, labels are indices of the model's classes.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from edgecnn.data.arrays import ArrayImages
+from edgecnn.data.splits import Split
 from edgecnn.errors import DataError, DependencyMissingError
 
 try:
@@ -23,16 +24,12 @@ __all__ = ["open_cifar10", "open_cifar100"]
 _Kind: TypeAlias = Any
 
 
-def open_cifar10(
-    directory: Path | None, *, split: Literal["train", "test"], announce: Callable[[str], None]
-) -> ArrayImages:
+def open_cifar10(directory: Path | None, *, split: Split, announce: Callable[[str], None]) -> ArrayImages:
     """The 10-class set; see :func:`_open`."""
     return _open(CIFAR10, "cifar10", directory, split, announce)
 
 
-def open_cifar100(
-    directory: Path | None, *, split: Literal["train", "test"], announce: Callable[[str], None]
-) -> ArrayImages:
+def open_cifar100(directory: Path | None, *, split: Split, announce: Callable[[str], None]) -> ArrayImages:
     """The 100-class set; see :func:`_open`."""
     return _open(CIFAR100, "cifar100", directory, split, announce)
 
@@ -41,7 +38,7 @@ def _open(
     kind: _Kind,
     name: str,
     directory: Path | None,
-    split: str,
+    split: Split,
     announce: Callable[[str], None],
 ) -> ArrayImages:
     """One split of a CIFAR set in ``directory``, or in the user's cache; downloaded when it is not there.
@@ -50,7 +47,9 @@ def _open(
         DataError: it is not there and cannot be downloaded.
     """
     folder = directory or _cache() / name
-    data = _stored(kind, folder, split) or _downloaded(kind, folder, split, announce)
+    data = _stored(kind, folder, split)
+    if data is None:
+        data = _downloaded(kind, folder, split, announce)
     classes = tuple(str(label) for label in data.classes)
     return ArrayImages(
         f"{name}/{split}",
@@ -66,14 +65,14 @@ def _cache() -> Path:
     return Path(base) / "edgecnn"
 
 
-def _stored(kind: _Kind, folder: Path, split: str) -> _Kind | None:
+def _stored(kind: _Kind, folder: Path, split: Split) -> _Kind | None:
     try:
         return kind(folder, train=split == "train", download=False)
     except RuntimeError:
         return None
 
 
-def _downloaded(kind: _Kind, folder: Path, split: str, announce: Callable[[str], None]) -> _Kind:
+def _downloaded(kind: _Kind, folder: Path, split: Split, announce: Callable[[str], None]) -> _Kind:
     announce(f"Downloading {kind.url} to {folder}")
     try:
         return kind(folder, train=split == "train", download=True)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.data.arrays import ArrayImages
+from edgecnn.data.splits import Split
 from edgecnn.errors import DependencyMissingError
 
 __all__ = ["open_digits"]
 
 
-def open_digits(
-    directory: Path | None = None, *, split: Literal["train", "test"] = "test", announce: object = None
-) -> ArrayImages:
-    """The digits, 8 x 8 pixels, grey; the package holds them, so ``directory`` and ``announce`` are not used.
+def open_digits(*, split: Split = "test") -> ArrayImages:
+    """The digits, 8 x 8 pixels, grey.
 
     The split is fixed and stratified: of each class, in the order of the data set, every fifth image is for
     testing (364 of 1,797) and the others are for training. Pixels, 0 to 16 there, are scaled to 0 to 255.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,7 @@ CLASSES_CSV = "imagenet_classes.csv"
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 _IMAGENET_CLASSES = 1000
-_GIVE_CSV = "Pass --classes CSV, a file with the columns index,wnid,name."
+_GIVE_TABLE = "Pass --classes CSV, a file with the columns index,wnid,name."
 
 
 def map_labels(
@@ -37,68 +38,73 @@ def map_labels(
     Args:
         source: labelled images.
         model_classes: the model's class names, in the order of its output.
-        classes_csv: columns index, wnid and name; the second holds what the source calls a class.
+        classes_csv: columns index, wnid and name; wnid holds what the source calls a class.
 
     Returns:
         (n,) int64.
 
     Raises:
-        DataError: a class that the model does not have, an ambiguous name, or no way to map.
+        DataError: a class that the model does not have, an ambiguous name, a faulty table, or no way to map.
     """
     if not source.classes:
         return _indices(source, len(model_classes))
     table = _table(source, model_classes, classes_csv)
     missing = [name for name in source.classes if name not in table]
     if missing:
+        where = "the model" if classes_csv is None else str(classes_csv)
         raise DataError(
-            f"{source.name}: the model has no class {_few(missing)}.",
-            f"Use data of the model's classes, or map them: {_GIVE_CSV}",
+            f"{source.name}: {where} has no class {_few(missing)}.",
+            f"Use data of the model's classes. To map other names: {_GIVE_TABLE}",
         )
     return np.array([table[name] for name in source.classes], np.int64)[source.labels]
 
 
 def _indices(source: LabelledImages, count: int) -> NDArray[np.int64]:
-    wrong = np.flatnonzero((source.labels < 0) | (source.labels >= count))
+    labels = source.labels
+    wrong = np.flatnonzero((labels < 0) | (labels >= count))
     if len(wrong):
         index = int(wrong[0])
         raise DataError(
-            f"{source.key(index)}: its label {source.labels[index]} is not a class of the model, "
+            f"{source.key(index)}: its label {labels[index]} is not a class of the model, "
             f"which has 0 to {count - 1}.",
             "Use data of the model's classes.",
         )
-    return source.labels
+    return labels
 
 
 def _table(source: LabelledImages, model_classes: Sequence[str], given: Path | None) -> Mapping[str, int]:
     """The model's index by the source's class name; it may lack some of the source's classes."""
+    counts = Counter(model_classes)
+    ambiguous = [name for name in source.classes if counts[name] > 1]
     by_name = {name: index for index, name in enumerate(model_classes)}
-    if by_name.keys() >= set(source.classes):
-        ambiguous = [name for name in source.classes if model_classes.count(name) > 1]
-        if not ambiguous:
-            return by_name
-        if given is None:
-            raise DataError(
-                f"{source.name}: the model has more than one class named {_few(ambiguous)}.", _GIVE_CSV
-            )
+    if not ambiguous and by_name.keys() >= set(source.classes):
+        return by_name
     if given is not None:
         return read_classes_csv(given, len(model_classes))
-    if all(_WORDNET_ID.fullmatch(name) for name in source.classes):
+    if ambiguous:
+        raise DataError(
+            f"{source.name}: the model has more than one class named {_few(ambiguous)}.", _GIVE_TABLE
+        )
+    if _are_wordnet_ids(source.classes) and not _are_wordnet_ids(model_classes):
         return _wordnet_table(source, len(model_classes))
     return by_name
+
+
+def _are_wordnet_ids(names: Sequence[str]) -> bool:
+    return all(_WORDNET_ID.fullmatch(name) for name in names)
 
 
 def _wordnet_table(source: LabelledImages, count: int) -> Mapping[str, int]:
     found = _beside_or_above(source.root)
     if found is not None:
         return read_classes_csv(found, count, complete=True)
-    if count == _IMAGENET_CLASSES:
-        synsets = _timm_synsets() or source.classes
-        if len(set(synsets)) == _IMAGENET_CLASSES:
-            return {name: index for index, name in enumerate(sorted(synsets))}
+    synsets = _timm_synsets() or source.classes
+    if count == len(synsets) == _IMAGENET_CLASSES:
+        return {name: index for index, name in enumerate(sorted(synsets))}
     raise DataError(
-        f"{source.name}: its classes are WordNet ids, the model's {count} classes are not, and no "
-        f"{CLASSES_CSV} lies beside or above the data.",
-        _GIVE_CSV,
+        f"{source.name}: its classes are WordNet ids, those of the model's {count} classes are not known, "
+        f"and no {CLASSES_CSV} lies beside or above the data.",
+        _GIVE_TABLE,
     )
 
 
@@ -120,8 +126,7 @@ def _timm_synsets() -> tuple[str, ...]:
     return ()
 
 
-def _few(names: Iterable[str]) -> str:
+def _few(names: Sequence[str]) -> str:
     """At most five of ``names``, and how many more there are."""
-    listed = [repr(name) for name in names]
-    more = f" (and {len(listed) - 5} more)" if len(listed) > 5 else ""
-    return ", ".join(listed[:5]) + more
+    more = f" (and {len(names) - 5} more)" if len(names) > 5 else ""
+    return ", ".join(repr(name) for name in names[:5]) + more

@@ -13,7 +13,7 @@ from PIL import Image
 from edgecnn.data.source import LabelledImages
 from edgecnn.errors import UsageError
 
-__all__ = ["Selection", "subset"]
+__all__ = ["Selection", "select", "subset"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

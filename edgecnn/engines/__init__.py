@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 from edgecnn.artifact import Artifact
 from edgecnn.engines.base import Engine, EngineInfo, EngineOptions, EngineType
-from edgecnn.errors import UnknownNameError
+from edgecnn.errors import EngineUnavailableError, UnknownNameError, UsageError
 from edgecnn.lookup import resolve
 
-__all__ = ["ENGINES", "Engine", "EngineInfo", "EngineOptions", "engine_type", "open_engine"]
+__all__ = ["ENGINES", "Engine", "EngineEntry", "EngineInfo", "EngineOptions", "engine_type", "open_engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """Where an engine is, and what it needs.
+
+    Attributes:
+        reference: "module:attribute" of its :class:`EngineType`.
+        package: the distribution behind it.
+        extra: the extra of edgecnn that installs it.
+    """
+
+    reference: str
+    package: str
+    extra: str
+
+    @property
+    def install_command(self) -> str:
+        """What installs its library."""
+        return f"pip install 'edgecnn[{self.extra}]'"
+
 
 ENGINES = {
-    "ort": "edgecnn.engines.ort:OrtEngine",
-    "torch": "edgecnn.engines.torch:TorchEngine",
-    "torch-compile": "edgecnn.engines.torch:CompiledTorchEngine",
+    "ort": EngineEntry("edgecnn.engines.ort:OrtEngine", "onnxruntime", "cpu"),
+    "torch": EngineEntry("edgecnn.engines.torch:TorchEngine", "torch", "export"),
+    "torch-compile": EngineEntry("edgecnn.engines.torch:CompiledTorchEngine", "torch", "export"),
 }
 
 
@@ -23,11 +45,26 @@ def engine_type(name: str) -> EngineType:
 
     Raises:
         UnknownNameError: no such engine.
-        EngineUnavailableError: its library is not installed.
+        EngineUnavailableError: its library is not installed, or is broken.
     """
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
-    return cast(EngineType, resolve(ENGINES[name]))
+    entry = ENGINES[name]
+    try:
+        return cast(EngineType, resolve(entry.reference))
+    except UsageError:
+        raise
+    except ModuleNotFoundError as error:
+        raise EngineUnavailableError(
+            f"The engine {name!r} needs the package {entry.package!r}: there is no module {error.name!r}.",
+            f"Install it: {entry.install_command}",
+        ) from error
+    except Exception as error:  # a native library may fail to load with anything
+        raise EngineUnavailableError(
+            f"The package {entry.package!r} of the engine {name!r} is installed and does not load: "
+            f"{type(error).__name__}: {error}",
+            f"Install it again: pip uninstall -y {entry.package}; {entry.install_command}",
+        ) from error
 
 
 def open_engine(name: str, artifact: Artifact, options: EngineOptions | None = None) -> Engine:

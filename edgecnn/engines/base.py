@@ -125,11 +125,13 @@ def require_fit(batch: Batch, spec: ModelSpec) -> None:
         EngineError: wrong dtype, number of dimensions, size, or an empty batch.
     """
     wanted = spec.input
-    fits = batch.dtype.name == wanted.dtype and batch.ndim == len(wanted.shape) and len(batch) > 0
+    # Runtimes read the bytes as they lie: an array in the other byte order would pass for nonsense.
+    typed = batch.dtype.name == wanted.dtype and batch.dtype.isnative
+    fits = typed and batch.ndim == len(wanted.shape) and len(batch) > 0
     sizes = zip(batch.shape, wanted.shape, strict=False)
     if not fits or any(isinstance(want, int) and want != have for have, want in sizes):
         raise EngineError(
-            f"The batch is {batch.dtype.name}{list(batch.shape)}, and the model {spec.network!r} takes "
+            f"The batch is {batch.dtype}{list(batch.shape)}, and the model {spec.network!r} takes "
             f"{wanted.dtype}{list(wanted.shape)}.",
             "Prepare the images with the model's own spec (edgecnn.preprocess), "
             "or export with --batch dynamic to run other batch sizes.",

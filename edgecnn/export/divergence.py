@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ from edgecnn.spec import ModelSpec, TensorSpec
 
 __all__ = ["Divergence", "first_divergence"]
 
-_FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -73,13 +74,19 @@ def first_divergence(
     """
     probes = _probes(module, model)
     expected = _module_outputs(module, images, [probe.module for probe in probes])
-    probes = [probe for probe in probes if probe.module in expected]
+    sizes = _sizes(model)
+    comparable = [
+        probe
+        for probe in probes
+        if probe.module in expected and sizes.get(probe.node.output[0]) == expected[probe.module].shape[1]
+    ]
 
-    def relative_difference(probe: _Probe) -> float | None:
-        answer = _value(model, spec, probe.node, images)
-        return _relative_difference(expected[probe.module], answer)
+    def relative_difference(probe: _Probe) -> float:
+        wanted = expected[probe.module]
+        answer = _value(model, spec, probe.node.output[0], images, wanted.shape[1])
+        return compare_scores(wanted, answer, images=len(images)).max_rel
 
-    return _bisect(probes, relative_difference)
+    return _bisect(comparable, relative_difference)
 
 
 def _bisect(probes: list[_Probe], relative_difference: Callable[[_Probe], float | None]) -> Divergence | None:
@@ -89,10 +96,7 @@ def _bisect(probes: list[_Probe], relative_difference: Callable[[_Probe], float 
     while high - low > 1:
         middle = (low + high) // 2
         difference = relative_difference(probes[middle])
-        if difference is None:
-            del probes[middle]
-            high -= 1
-        elif difference <= MAX_RELATIVE_DIFFERENCE:
+        if difference <= MAX_RELATIVE_DIFFERENCE:
             low = middle
         else:
             high, found = middle, difference
@@ -147,22 +151,24 @@ def _hooks(module: nn.Module, paths: list[str], outputs: dict[str, Scores]) -> I
             handle.remove()
 
 
-def _value(model: onnx.ModelProto, spec: ModelSpec, node: onnx.NodeProto, images: Batch) -> Scores:
-    """What ``node`` computes for ``images`` in ONNX Runtime, as (N, values) float32."""
-    name = node.output[0]
+def _sizes(model: onnx.ModelProto) -> dict[str, int]:
+    """How many numbers per image each value of the graph holds; the torchscript exporter does not note it."""
+    graph = (model if model.graph.value_info else onnx.shape_inference.infer_shapes(model)).graph
+    return {
+        value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+        for value in (*graph.value_info, *graph.output)
+    }
+
+
+def _value(model: onnx.ModelProto, spec: ModelSpec, name: str, images: Batch, size: int) -> Scores:
+    """The value ``name`` for ``images`` in ONNX Runtime, as (N, size) float32."""
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     del probed.graph.output[:]
     probed.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    output = TensorSpec(name=name, dtype="float32", shape=("batch", "values"))
+    output = TensorSpec(name=name, dtype="float32", shape=("batch", size))
     with TemporaryDirectory() as folder:
-        artifact = save_artifact(probed, replace(spec, output=output), Path(folder) / "probe.onnx")
+        path = Path(folder) / "probe.onnx"
+        artifact = save_artifact(probed, replace(spec, output=output, classes=("",) * size), path)
         with open_engine("ort", artifact, EngineOptions(spin=False)) as engine:
             return engine.run(images)
-
-
-def _relative_difference(expected: Scores, answer: Scores) -> float | None:
-    """None where the sizes differ: the module's last node is then not what it returns."""
-    if expected.shape != answer.shape:
-        return None
-    return compare_scores(expected, answer, images=len(expected)).max_rel

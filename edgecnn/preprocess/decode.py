@@ -29,11 +29,20 @@ MAX_PIXELS = 89_478_485
 #: Larger files than this hold no image of at most MAX_PIXELS.
 _MAX_BYTES = 2**30
 
+
+class _JpegImageFile(JpegImageFile):
+    """A JPEG file whose EXIF is not parsed for its resolution, with a warning about whatever is damaged."""
+
+    def getexif(self) -> Image.Exif:
+        """No EXIF; the orientation is read from ``info["exif"]``."""
+        return Image.Exif()
+
+
 #: The formats that are read, by the first bytes of a file. The classes are called directly, not through
 #: ``Image.open``, which warns about large images (and a warning cannot be silenced in one thread alone), and
 #: which takes a photograph with an embedded preview for a sequence of two.
 _SIGNATURES: dict[bytes, Callable[[BytesIO], ImageFile.ImageFile]] = {
-    b"\xff\xd8\xff": JpegImageFile,
+    b"\xff\xd8\xff": _JpegImageFile,
     b"\x89PNG\r\n\x1a\n": PngImageFile,
     b"GIF87a": GifImageFile,
     b"GIF89a": GifImageFile,
@@ -161,6 +170,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """From 0..65535 to 0..255, rounded."""
+    """From 0..65535 to 0..255: divided by 257 and rounded."""
     wide = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    wide += 128
+    wide //= 257
+    return Image.fromarray(wide.astype(np.uint8))

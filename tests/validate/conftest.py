@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from edgecnn.data.arrays import ArrayImages
-from edgecnn.engines.base import Batch, EngineInfo, Scores, require_fit
+from edgecnn.engines.base import Batch, Scores
+from edgecnn.engines.fake import FakeEngine
 from edgecnn.errors import ImageError
 from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
 
@@ -42,52 +41,33 @@ def read_off(batch: Batch) -> Scores:
     return scores
 
 
-@dataclass
-class ReadingEngine:
+class ReadingEngine(FakeEngine):
     """An engine that answers what the images say, unless ``answer`` says otherwise."""
 
-    spec: ModelSpec = field(default_factory=reading_spec)
-    answer: Callable[[Batch], Scores] = read_off
-    parallel: bool = True
-    seconds: float = 0.0
-    batches: list[int] = field(default_factory=list)
-    inside: int = 0
-    most_inside: int = 0
-    closed: bool = False
-    guard: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(
-            name="reading",
-            version="1",
-            device="cpu",
-            threads=1,
-            precision="fp32",
-            parallel_runs=self.parallel,
+    def __init__(
+        self,
+        spec: ModelSpec | None = None,
+        answer: Callable[[Batch], Scores] = read_off,
+        *,
+        parallel: bool = True,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__(
+            spec or reading_spec(), answer, latency_s=lambda images: seconds, parallel_runs=parallel
         )
+        self.answer = answer
+        self.inside = self.most_inside = 0
+        self._guard = threading.Lock()
 
     def run(self, batch: Batch) -> Scores:
-        require_fit(batch, self.spec)
-        with self.guard:
+        with self._guard:
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
-            self.batches.append(len(batch))
-        time.sleep(self.seconds)
-        with self.guard:
-            self.inside -= 1
-        return self.answer(batch)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        try:
+            return super().run(batch)
+        finally:
+            with self._guard:
+                self.inside -= 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ def test_a_static_batch_gives_the_scores_of_a_dynamic_one(engine: Make, model: M
     dynamic, static = engine(), engine(model(batch=4))
     images = _pixels(count)
     assert np.array_equal(run_images(static, images), run_images(dynamic, images))
-    assert dynamic.batches == [count]
-    assert static.batches == [4] * -(-count // 4)
+    assert dynamic.calls == [count]
+    assert static.calls == [4] * -(-count // 4)
 
 
 def test_images_of_another_size_are_refused(engine: Make) -> None:

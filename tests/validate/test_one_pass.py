@@ -58,7 +58,7 @@ def test_bad_images_are_listed_and_left_out_for_every_engine(engine: Make, image
 def test_a_whole_batch_of_bad_images_runs_nowhere(engine: Make, images: Make) -> None:
     source, reader = images([1] * 9, broken={4, 5, 6, 7}), engine()
     done = evaluate([reader], source, source.labels, TWO)
-    assert sorted(reader.batches) == [1, 4]
+    assert sorted(reader.calls) == [1, 4]
     assert len(done.images) == 5
 
 
@@ -81,7 +81,7 @@ def test_a_label_outside_the_model_is_named_before_anything_runs(
     source, reader = images([1, 2, 3], labels=[1, label, 3]), engine()
     with pytest.raises(DataError, match=rf"stated\[1\]: its label {label} is not a class.*0 to 9"):
         evaluate([reader], source, source.labels, TWO)
-    assert reader.batches == source.decoded == []
+    assert reader.calls == source.decoded == []
 
 
 def test_models_of_different_classes_do_not_share_a_pass(engine: Make, images: Make, model: Make) -> None:
@@ -99,7 +99,7 @@ def test_a_score_that_is_no_number_names_image_and_engine(engine: Make, images: 
         return scores
 
     source = images([1, 2, 3, 4, 5, 7, 8])
-    with pytest.raises(EngineError, match=r"'reading'.*NaN.*'reader' for stated\[5\]"):
+    with pytest.raises(EngineError, match=r"'fake'.*NaN.*'reader' for stated\[5\]"):
         evaluate([engine(answer=answer)], source, source.labels, TWO)
 
 
@@ -118,7 +118,7 @@ def test_a_static_batch_takes_any_number_of_images(engine: Make, images: Make, m
     source, reader = images(stated), engine(model(batch=3))
     done = evaluate([reader], source, source.labels, TWO)
     assert done.predictions[0].choices[:, 0].tolist() == stated
-    assert set(reader.batches) == {3}
+    assert set(reader.calls) == {3}
 
 
 def test_an_image_is_decoded_once_for_all_engines(engine: Make, images: Make, model: Make) -> None:

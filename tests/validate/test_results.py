@@ -15,7 +15,7 @@ SETTINGS = PassSettings(batch=2, workers=2)
 
 
 def _variant(name: str) -> Variant:
-    return Variant(network="reader", artifact=name, sha256=name, precision="fp32", engine="reading")
+    return Variant(network="reader", artifact=name, sha256=name, precision="fp32", engine="fake")
 
 
 def _measured(source: Any, engines: dict[str, Any], wanted: Wanted) -> tuple[Result, ...]:

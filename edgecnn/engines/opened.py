@@ -1,0 +1,78 @@
+"""What open engines have in common: checks before and after the run, and closing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.engines.base import Batch, EngineInfo, Scores, require_fit
+from edgecnn.errors import EngineError
+from edgecnn.spec import ModelSpec
+
+__all__ = ["Infer", "OpenEngine", "as_scores"]
+
+#: Takes a batch that fits, and returns a new array: N scores per class, of any float dtype and shape.
+Infer = Callable[[Batch], NDArray[Any]]
+
+
+class OpenEngine:
+    """An engine made of one function; the base of those in the table.
+
+    ``infer`` alone holds the library's objects: closing drops it, and a run that is under way in another
+    thread keeps it alive until it ends.
+    """
+
+    def __init__(self, spec: ModelSpec, info: EngineInfo, infer: Infer) -> None:
+        self._spec = spec
+        self._info = info
+        self._infer: Infer | None = infer
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The spec of the artifact that it runs."""
+        return self._spec
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+        return self._info
+
+    def run(self, batch: Batch) -> Scores:
+        """Scores of a batch, as :meth:`edgecnn.engines.base.Engine.run` says."""
+        infer = self._infer
+        if infer is None:
+            raise EngineError(f"The engine {self.info.name!r} is closed.", "Open the artifact again.")
+        require_fit(batch, self._spec)
+        return as_scores(infer(batch), len(batch), self._spec)
+
+    def close(self) -> None:
+        """Free everything. A second call does nothing."""
+        self._infer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def as_scores(output: NDArray[Any], images: int, spec: ModelSpec) -> Scores:
+    """The model's output as (images, classes) float32; trailing dimensions of 1 are dropped.
+
+    Raises:
+        EngineError: it does not hold one number per image and class.
+    """
+    classes = len(spec.classes)
+    if output.shape[:1] != (images,) or output.size != images * classes:
+        raise EngineError(
+            f"The model {spec.network!r} answered {list(output.shape)} to {images} images, "
+            f"and its spec names {classes} classes.",
+            "Give a spec whose classes are those of the model's output (--spec).",
+        )
+    return output.reshape(images, classes).astype(np.float32, copy=False)
