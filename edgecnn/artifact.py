@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -131,11 +131,6 @@ def save_artifact(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Artifa
     for stale in superseded - set(_external_files(path)):
         stale.unlink(missing_ok=True)
     return Artifact(path, spec)
-
-
-def with_spec(artifact: Artifact, **changes: object) -> Artifact:
-    """The same file under a changed spec; the file itself is not written."""
-    return Artifact(artifact.path, replace(artifact.spec, **changes))  # type: ignore[arg-type]
 
 
 def graph_input(model: onnx.ModelProto) -> TensorSpec:

@@ -19,7 +19,6 @@ from edgecnn.artifact import (
     open_artifact,
     read_onnx,
     save_artifact,
-    with_spec,
 )
 from edgecnn.errors import ArtifactError, SpecMissingError
 from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
@@ -205,9 +204,3 @@ def test_missing_external_weights_are_named(model: onnx.ModelProto, spec: ModelS
     saved.files()[1].unlink()
     with pytest.raises(ArtifactError, match="external weights"):
         read_onnx(saved.path)
-
-
-def test_with_spec_leaves_the_file(model: onnx.ModelProto, spec: ModelSpec, tmp_path: Path) -> None:
-    saved = save_artifact(model, spec, tmp_path / "m.onnx")
-    assert with_spec(saved, network="renamed").spec.network == "renamed"
-    assert open_artifact(saved.path).spec.network == "tiny"

@@ -65,7 +65,8 @@ def open_npz(path: Path, *, split: Split = "test") -> ArrayImages:
         DataError: not an .npz, or an array is missing, of the wrong type or shape, or holds wrong labels.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, NpzFile):
                 raise DataError(f"{path} is a single array, not an .npz of several.", _REMEDY)
             pixels = _array(arrays, f"x_{split}", path)
@@ -123,12 +124,9 @@ def _checked_labels(
     if labels.shape != (images,):
         raise DataError(f"{what} has shape {labels.shape}, and there are {images} images.", _REMEDY)
     result = labels.astype(np.int64)
-    highest = len(classes) - 1 if classes else np.iinfo(np.int64).max
-    wrong = np.flatnonzero((result < 0) | (result > highest))
+    limit = len(classes) or np.iinfo(np.int64).max
+    wrong = np.flatnonzero((result < 0) | (result >= limit))
     if len(wrong):
-        index = int(wrong[0])
-        raise DataError(
-            f"{what}[{index}] is {int(result[index])}, outside the labels 0 to {highest}.",
-            "Labels count from 0 and index classes.",
-        )
+        allowed = f"not one of 0 to {limit - 1}" if classes else "and labels count from 0"
+        raise DataError(f"{what}[{wrong[0]}] is {result[wrong[0]]}, {allowed}.", "Labels index classes.")
     return result

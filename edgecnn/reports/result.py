@@ -161,6 +161,7 @@ class Accuracy:
         top1_ci95: Wilson's 95 % interval of it.
         top5: percent whose label is among the first five; None for five classes or fewer.
         top5_ci95: likewise.
+        tied: images whose highest score several classes have; int8 outputs often do.
         reference: what the fields below compare with; None without a reference.
         agreement: percent of images with the same first choice as the reference.
         flips: see :class:`Flips`.
@@ -179,6 +180,7 @@ class Accuracy:
     top1_ci95: Interval
     top5: float | None = None
     top5_ci95: Interval | None = None
+    tied: int | None = None
     reference: Variant | None = None
     agreement: float | None = None
     flips: Flips | None = None

@@ -19,7 +19,7 @@ def accuracy_of(evaluation: Evaluation, predictions: Predictions, classes: int) 
     """Top-1 and, of more than five classes, top-5, with Wilson's 95 % intervals."""
     hits = predictions.choices == evaluation.labels[:, None]
     top1, top1_ci95 = _share(hits[:, 0])
-    accuracy = Accuracy(n=len(hits), top1=top1, top1_ci95=top1_ci95)
+    accuracy = Accuracy(n=len(hits), top1=top1, top1_ci95=top1_ci95, tied=predictions.tied)
     if classes <= 5:
         return accuracy
     top5, top5_ci95 = _share(hits.any(axis=1))

@@ -60,12 +60,14 @@ class Predictions:
 
     Attributes:
         choices: (n, at most 5) int64, class indices, best first; of equal scores the lower index is first.
+        tied: images whose highest score several classes have.
         run_s: seconds inside the engine's runs, added up over all workers.
         difference: to the reference's scores; None without a reference, for the reference itself, and when
             one holds logits and the other probabilities.
     """
 
     choices: NDArray[np.int64]
+    tied: int
     run_s: float
     difference: Difference | None = None
 

@@ -28,7 +28,7 @@ from edgecnn.spec import ModelSpec
 from edgecnn.statistics import powers
 from edgecnn.validate.evaluation import Difference, Evaluation, PassSettings, Predictions
 from edgecnn.validate.model_batches import run_images
-from edgecnn.validate.ranking import first_choices
+from edgecnn.validate.ranking import count_tied, first_choices
 
 __all__ = ["evaluate", "open_for_pass"]
 
@@ -145,7 +145,12 @@ class _Work:
             self._require_numbers(scores, images, runner.engine)
             difference = None if reference is None else self._difference(reference, scores, runner.engine)
             predictions.append(
-                Predictions(choices=first_choices(scores, TOP), run_s=seconds, difference=difference)
+                Predictions(
+                    choices=first_choices(scores, TOP),
+                    tied=count_tied(scores),
+                    run_s=seconds,
+                    difference=difference,
+                )
             )
             if self.paired and reference is None:
                 reference = scores
@@ -226,6 +231,7 @@ def _concatenated(parts: Sequence[Predictions]) -> Predictions:
     differences = [part.difference for part in parts if part.difference is not None]
     return Predictions(
         choices=np.concatenate([part.choices for part in parts]),
+        tied=sum(part.tied for part in parts),
         run_s=sum(part.run_s for part in parts),
         difference=sum(differences, Difference()) if differences else None,
     )

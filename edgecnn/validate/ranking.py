@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgecnn.engines.base import Scores
 
-__all__ = ["first_choices", "probabilities"]
+__all__ = ["count_tied", "first_choices", "probabilities"]
 
 
 def first_choices(scores: Scores, count: int) -> NDArray[np.int64]:
@@ -26,6 +26,12 @@ def first_choices(scores: Scores, count: int) -> NDArray[np.int64]:
         (N, min(count, classes)) int64.
     """
     return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64, copy=False)
+
+
+def count_tied(scores: Scores) -> int:
+    """How many images have their highest score in several classes, so that a rule decides between them."""
+    highest = scores == scores.max(axis=1, keepdims=True)
+    return int((highest.sum(axis=1) > 1).sum())
 
 
 def probabilities(scores: Scores, kind: Literal["logits", "probabilities"]) -> NDArray[np.float64]:

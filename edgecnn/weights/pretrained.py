@@ -89,7 +89,7 @@ def _from_timm(card: ModelCard, published: PretrainedWeights, announce: Announce
         names = (source.hf_hub_filename,) if source.hf_hub_filename else _HUB_FILES
         return _from_hub(card, source.hf_hub_id, names, announce)
     if source is not None and source.url:
-        return _from_url(card, source.url, announce)
+        return _from_url(card, str(source.url), announce)
     raise WeightsError(
         f"timm {__version__} has no weights {published.id!r} for {card.name}.", "Install a newer timm."
     )

@@ -89,6 +89,7 @@ ACCURACIES = st.builds(
     top1_ci95=INTERVALS,
     top5=_maybe(FINITE),
     top5_ci95=_maybe(INTERVALS),
+    tied=_maybe(COUNTS),
     reference=_maybe(VARIANTS),
     agreement=_maybe(FINITE),
     flips=_maybe(st.builds(result.Flips, gained=COUNTS, lost=COUNTS)),

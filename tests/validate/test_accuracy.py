@@ -24,7 +24,7 @@ SOURCE = ArrayImages("s", Path(), (), np.zeros(18, np.int64), np.zeros((18, 1, 1
 def _predictions(first: list[int], difference: Difference | None = None) -> Predictions:
     """First choices as given; second to fifth choice are the classes that follow."""
     choices = np.array([[(one + step) % 7 for step in range(5)] for one in first])
-    return Predictions(choices=choices, run_s=0.5, difference=difference)
+    return Predictions(choices=choices, tied=3, run_s=0.5, difference=difference)
 
 
 def _compared(difference: Difference | None = None) -> Accuracy:
@@ -40,6 +40,7 @@ def test_shares_are_percentages_with_their_interval() -> None:
     # Choices of class 1 hold 1 to 5: the label 0 is not among them, the label 2 is.
     assert accuracy.top5 == 87.5
     assert accuracy.top5_ci95 is not None
+    assert accuracy.tied == 3
     assert accuracy.agreement is None
     assert accuracy.flipped is None
 

@@ -41,6 +41,15 @@ def test_of_equal_scores_the_lower_class_comes_first(engine: Make, images: Make)
     source = images([4])
     done = evaluate([engine()], source, source.labels, TWO)
     assert done.predictions[0].choices.tolist() == [[4, 3, 5, 2, 6]]
+    assert done.predictions[0].tied == 0
+
+
+def test_images_with_several_best_classes_are_counted(engine: Make, images: Make) -> None:
+    source = images([1, 2, 3, 4, 5, 6, 7])
+    flat = engine(answer=lambda batch: np.zeros((len(batch), 10), np.float32))
+    done = evaluate([engine(), flat], source, source.labels, TWO)
+    assert [one.tied for one in done.predictions] == [0, 7]
+    assert done.predictions[1].choices.tolist() == [[0, 1, 2, 3, 4]] * 7
 
 
 def test_bad_images_are_listed_and_left_out_for_every_engine(engine: Make, images: Make) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from edgecnn.validate import first_choices, probabilities
+from edgecnn.validate.ranking import count_tied, first_choices, probabilities
 
 #: Few distinct values, so that ties are the rule.
 TIED = npst.arrays(
@@ -27,6 +27,11 @@ def test_choices_are_by_score_then_by_index(scores: np.ndarray, count: int) -> N
 @given(TIED)
 def test_the_first_choice_is_the_arg_max(scores: np.ndarray) -> None:
     assert first_choices(scores, 5)[:, 0].tolist() == scores.argmax(axis=1).tolist()
+
+
+@given(TIED)
+def test_ties_of_the_highest_score_are_counted(scores: np.ndarray) -> None:
+    assert count_tied(scores) == sum(sorted(row)[-2:].count(max(row)) == 2 for row in scores.tolist())
 
 
 @given(TIED)

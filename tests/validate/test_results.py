@@ -69,7 +69,7 @@ def test_the_reference_is_the_first_and_is_not_compared_with_itself(engine: Make
 
 def test_the_pace_counts_every_worker_of_a_parallel_engine(engine: Make, images: Make) -> None:
     source = images([1] * 20)
-    predictions = Predictions(choices=np.ones((20, 5), np.int64), run_s=0.5)
+    predictions = Predictions(choices=np.ones((20, 5), np.int64), tied=0, run_s=0.5)
     done = Evaluation(
         images=np.arange(20), labels=source.labels, bad=(), predictions=(predictions,) * 2, wall_s=4.0
     )
