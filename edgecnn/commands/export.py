@@ -10,24 +10,13 @@ import click
 from edgecnn.artifact import Artifact
 from edgecnn.cards import find_card
 from edgecnn.commands.console import Terminal, terminal_options
-from edgecnn.commands.parameters import SizeType
+from edgecnn.commands.parameters import BatchType, SizeType
 from edgecnn.errors import DataError, UsageError
 from edgecnn.export.settings import DEFAULT_OPSET, ExportSettings
 from edgecnn.preprocess import decode
 from edgecnn.spec import encode_spec
 
 __all__ = ["export"]
-
-
-class _BatchType(click.ParamType):
-    """``dynamic`` (None) or a positive number."""
-
-    name = "dynamic|N"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value != "dynamic" and not (value.isdecimal() and int(value) > 0):
-            self.fail(f"{value!r} is neither 'dynamic' nor a positive number.", param, ctx)
-        return None if value == "dynamic" else int(value)
 
 
 @click.command()
@@ -42,7 +31,7 @@ class _BatchType(click.ParamType):
 @click.option("--seed", type=int, default=0, show_default=True, help="For random weights.")
 @click.option("--classes", type=click.Path(path_type=Path), help="Text file with one class name a line.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact; NET.onnx if not given.")
-@click.option("--batch", type=_BatchType(), default="dynamic", show_default=True, help="Batch size.")
+@click.option("--batch", type=BatchType(), default="dynamic", show_default=True, help="Batch size.")
 @click.option("--size", type=SizeType(), help="Input size if not the network's own, as N or HxW.")
 @click.option(
     "--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="Version of the ONNX operators."
@@ -64,7 +53,7 @@ class _BatchType(click.ParamType):
 )
 @click.option("--spec-out", type=click.Path(path_type=Path), help="Write the spec as a JSON file, too.")
 @terminal_options
-def export(terminal: Terminal, **options: Any) -> None:  # noqa: ANN401
+def export(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     """Export the network NET to ONNX and prove that it answers as PyTorch does.
 
     The artifact carries its preprocessing, class names, provenance and parity figures. If the outputs

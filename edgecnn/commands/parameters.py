@@ -6,7 +6,7 @@ import re
 
 import click
 
-__all__ = ["SizeType"]
+__all__ = ["BatchType", "SizeType"]
 
 
 class SizeType(click.ParamType[tuple[int, int]]):
@@ -31,3 +31,16 @@ class SizeType(click.ParamType[tuple[int, int]]):
         if height == 0 or width == 0:
             self.fail(f"{value!r} has a side of 0 pixels.", param, ctx)
         return height, width
+
+
+class BatchType(click.ParamType[int | None]):
+    """``dynamic`` (None) or a positive number."""
+
+    name = "dynamic|N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """The batch size; None stands for a dynamic one."""
+        text = str(value)
+        if text != "dynamic" and not (text.isdecimal() and int(text) > 0):
+            self.fail(f"{text!r} is neither 'dynamic' nor a positive number.", param, ctx)
+        return None if text == "dynamic" else int(text)

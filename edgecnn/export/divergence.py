@@ -89,7 +89,7 @@ def first_divergence(
     return _bisect(comparable, relative_difference)
 
 
-def _bisect(probes: list[_Probe], relative_difference: Callable[[_Probe], float | None]) -> Divergence | None:
+def _bisect(probes: list[_Probe], relative_difference: Callable[[_Probe], float]) -> Divergence | None:
     """Keep a probe that agrees (or the input) below and one that differs above, until they touch."""
     low, high = -1, len(probes)
     found = 0.0

@@ -7,7 +7,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import cast
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 import torch
@@ -66,23 +67,24 @@ def _dynamo(module: nn.Module, example: torch.Tensor, settings: ExportSettings) 
         verbose=False,
     )
     assert program is not None
-    return cast(onnx.ModelProto, program.model_proto)
+    return program.model_proto
 
 
 def _torchscript(module: nn.Module, example: torch.Tensor, settings: ExportSettings) -> onnx.ModelProto:
     dynamic = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if settings.batch is None else None
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        module,
-        (example,),
-        buffer,
-        dynamo=False,
-        dynamic_axes=dynamic,
-        opset_version=settings.opset,
-        input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
-    )
-    return onnx.load_from_string(buffer.getvalue())
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            dynamo=False,
+            dynamic_axes=dynamic,
+            opset_version=settings.opset,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+        )
+        return onnx.load(path)
 
 
 def _require_opset(model: onnx.ModelProto, settings: ExportSettings) -> None:

@@ -22,7 +22,7 @@ _NAMES: dict[Kind, tuple[str, ...]] = {
         *("relu", "relu6", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish"),
         *("sigmoid", "hardsigmoid", "hardswish", "tanh", "softmax"),
     ),
-    "dropout": ("dropout", "dropout2d", "stochastic_depth"),
+    "dropout": ("dropout", "dropout2d"),
     "add": ("add", "iadd", "radd"),
     "multiply": ("mul", "imul", "rmul"),
     "concat": ("cat", "concat"),
@@ -75,7 +75,7 @@ def window_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], output:
     if name.startswith("adaptive"):
         return adaptive_window(_pair(args[0].shape[-2:]), _pair(output.shape[-2:]))
     if name in _REDUCTIONS:
-        return Window(_pair(args[0].shape[-2:]))
+        return adaptive_window(_pair(args[0].shape[-2:]), (1, 1))
     if name not in _ARGUMENTS:
         return None
     given = {**dict(zip(_ARGUMENTS[name], args, strict=False)), **kwargs}

@@ -117,7 +117,7 @@ def _require_size(network: Network, preprocess: Preprocess) -> None:
         smallest = "x".join(str(side) for side in network.card.smallest)
         raise UsageError(
             f"{network.card.name} does not take images of {height}x{width}: {error}",
-            f"Choose another --size; the smallest it takes is {smallest}, and some networks take one size only.",
+            f"Choose another --size; the smallest it takes is {smallest}, and some take one size only.",
         ) from error
 
 
@@ -139,9 +139,8 @@ def _epochs(run: _Run, history: History) -> History:
     finally:
         # Also after an interruption: the curve is most wanted when a run was stopped for going wrong.
         if history:
-            draw_curve(
-                history, run.files.curve, title=f"{run.identity.network}: {len(run.train.labels):,} images"
-            )
+            title = f"{run.identity.network}, {len(run.train.labels):,} training images"
+            draw_curve(history, run.files.curve, title=title)
     return history
 
 

@@ -12,6 +12,8 @@ from edgecnn.train.settings import TrainSettings
 
 __all__ = ["make_average", "make_optimizer", "make_schedule"]
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 _WARMUP_START = 0.01
 
 
@@ -34,7 +36,10 @@ def make_optimizer(module: nn.Module, settings: TrainSettings) -> Optimizer:
 
 
 def make_schedule(optimizer: Optimizer, settings: TrainSettings, steps_per_epoch: int) -> LRScheduler:
-    """Linear from a hundredth of the peak to the peak, then half a cosine to 0; to be stepped after every batch."""
+    """Linear from a hundredth of the peak to the peak, then half a cosine to 0.
+
+    To be stepped after every batch.
+    """
     steps = settings.epochs * steps_per_epoch
     warmup = min(round(settings.warmup_epochs * steps_per_epoch), steps - 1)
     cosine = CosineAnnealingLR(optimizer, steps - warmup)
@@ -51,9 +56,10 @@ def make_average(module: nn.Module, decay: float) -> AveragedModel:
     (the rule of TensorFlow's ExponentialMovingAverage for ``num_updates``).
     """
 
-    def average(averaged: tuple[Tensor, ...], current: tuple[Tensor, ...], count: Tensor | int) -> None:
+    def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         n = int(count)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
+        update = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        update(averaged, current, count)
 
     with torch.no_grad():
         return AveragedModel(module, multi_avg_fn=average, use_buffers=True)

@@ -21,7 +21,7 @@ GREY = Preprocess(resize=None, crop=(16, 16), color="L", mean=(0.1307,), std=(0.
 CAFFE = Preprocess(
     resize=None, crop=(16, 16), color="BGR", divisor=1, mean=(104, 117, 123), std=(1, 1, 1), in_graph=True
 )
-FACTOR = st.floats(0.01, 300, width=32)
+FACTOR = st.floats(0.01, 300)
 
 
 def every_value(channels: int) -> np.ndarray:

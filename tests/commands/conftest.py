@@ -18,8 +18,8 @@ CLASSES = tuple(f"class {index}" for index in range(10))
 
 
 def reader_model(shift: int = 0, batch: int | str = "batch") -> onnx.ModelProto:
-    """(N, 4, 4, 3) uint8 to (N, 10): the class that the first pixel states, plus ``shift``, scores highest."""
-    constants = {
+    """(N, 4, 4, 3) uint8 to (N, 10): highest is the class that the first pixel states, plus ``shift``."""
+    constants: dict[str, np.ndarray] = {
         "start": np.array([0, 0, 0], np.int64),
         "end": np.array([1, 1, 1], np.int64),
         "axes": np.array([1, 2, 3], np.int64),

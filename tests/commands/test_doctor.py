@@ -95,7 +95,7 @@ def test_json_holds_the_environment_and_every_engine() -> None:
 
 @pytest.mark.slow
 def test_no_library_is_loaded_but_the_engines_own() -> None:
-    script = "import sys; from edgecnn.cli import main; main(['doctor'], standalone_mode=False); print(*sys.modules)"
+    script = "import sys, edgecnn.cli as c; c.main(['doctor'], standalone_mode=False); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert {"torch", "onnxruntime"} <= loaded

@@ -187,6 +187,7 @@ def test_a_model_named_twice_is_opened_once(reader: Make) -> None:
     assert one is two
 
 
+@pytest.mark.slow
 def test_a_real_export_is_found_again_without_torch(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     first = resolve_model("lenet5", RANDOM, said.append)

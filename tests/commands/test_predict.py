@@ -23,7 +23,8 @@ def _predict(*arguments: str | Path) -> Result:
 def test_the_most_probable_labels_come_first(reader: Make, image: Make) -> None:
     result = _predict(reader(), image(7), "--top", "3")
     assert result.exit_code == 0, result.output
-    labels = [line.split("│")[3].strip() for line in result.stdout.splitlines() if "class " in line]
+    rows = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    labels = [row.split("│")[3].strip() for row in rows]
     assert labels == ["class 7", "class 6", "class 8"]
     assert "image.png" in result.stdout
 

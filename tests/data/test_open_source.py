@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from edgecnn.data import LabelledImages, Split, open_source
 from edgecnn.errors import DataError, DependencyMissingError, UsageError
+
+needs_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed")
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def test_every_form_keeps_the_contract(form: str, forms: dict[str, str]) -> None
     assert open_source(forms[form]).classes == ("cat", "dog")
 
 
+@needs_sklearn
 def test_digits_keep_the_contract() -> None:
     assert_contract(open_source("digits"))
 
@@ -67,6 +71,7 @@ def test_another_kind_of_file_is_no_source(tmp_path: Path) -> None:
     assert "one sub-folder per class" in failure.value.remedy
 
 
+@needs_sklearn
 def test_a_folder_named_like_a_data_set_is_given_with_its_path(
     tmp_path: Path, write_image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +91,7 @@ def test_nothing_heavy_is_imported_for_a_folder(forms: dict[str, str]) -> None:
     assert result.stdout.strip() == "[]"
 
 
+@needs_sklearn
 def test_digits_are_split_once_and_for_all() -> None:
     splits: tuple[Split, Split] = ("train", "test")
     train, test = (open_source("digits", split=split) for split in splits)

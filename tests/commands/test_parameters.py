@@ -1,0 +1,60 @@
+"""Types of command line values."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecnn.commands.parameters import BatchType, SizeType
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("224", (224, 224)), ("192x256", (192, 256)), (" 1X2 ", (1, 2)), ("3×4", (3, 4))],  # noqa: RUF001
+)
+def test_sizes(text: str, size: tuple[int, int]) -> None:
+    assert SizeType().convert(text, None, None) == size
+
+
+@given(st.integers(1, 99999), st.integers(1, 99999))
+def test_height_comes_first(height: int, width: int) -> None:
+    assert SizeType().convert(f"{height}x{width}", None, None) == (height, width)
+
+
+def test_a_default_that_is_a_size_already_passes() -> None:
+    assert SizeType().convert((3, 4), None, None) == (3, 4)
+
+
+@pytest.mark.parametrize("text", ["", "x", "224x", "x224", "-1", "1.5", "1x2x3", "abc", "123456", "٣"])
+def test_anything_else_says_what_to_write(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="write 224, or 192x256"):
+        SizeType().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["0", "0x5", "5x0"])
+def test_no_side_is_zero(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="0 pixels"):
+        SizeType().convert(text, None, None)
+
+
+def test_the_help_shows_the_form() -> None:
+    @click.command()
+    @click.option("--size", type=SizeType())
+    def command(size: tuple[int, int]) -> None:
+        """Nothing."""
+
+    assert "--size N|HxW" in CliRunner().invoke(command, ["--help"]).output
+
+
+@pytest.mark.parametrize(("text", "batch"), [("dynamic", None), ("1", 1), ("64", 64)])
+def test_batches(text: str, batch: int | None) -> None:
+    assert BatchType().convert(text, None, None) == batch
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "static", ""])
+def test_anything_else_is_no_batch(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="neither 'dynamic' nor a positive number"):
+        BatchType().convert(text, None, None)
