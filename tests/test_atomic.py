@@ -19,12 +19,17 @@ def test_the_file_appears_complete_and_alone(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def _fail_half_way(path: Path, failure: BaseException) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise failure
+
+
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(type(failure)), replacing(path) as temporary:
-        temporary.write_text("half of the n")
-        raise failure
+    with pytest.raises(type(failure)):
+        _fail_half_way(path, failure)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

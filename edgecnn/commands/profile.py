@@ -20,13 +20,13 @@ _COLUMNS = (
     Column("Layer", number=False),
     Column("Kind", number=False),
     Column("Input"),
-    Column("Kernel/stride/pad", number=False),
+    Column("Kernel/\nstride/pad", number=False),
     Column("Output"),
-    Column("Memory (KB)"),
-    Column("Params (k)"),
+    Column("Memory\n(KB)"),
+    Column("Params\n(k)"),
     Column("Biases"),
-    Column("MACs (M)"),
-    Column("Receptive field"),
+    Column("MACs\n(M)"),
+    Column("Receptive\nfield"),
 )
 
 _FOOTNOTE = """\

@@ -48,8 +48,8 @@ __all__ = ["train"]
 @click.option(
     "--lr",
     type=float,
-    help="Peak learning rate. Default: adamw 0.002, sgd 0.05 for random weights or the head alone; "
-    "adamw 0.0005, sgd 0.01 to fine-tune more than the head.",
+    help="Peak learning rate. Default: adamw 0.001, sgd 0.05 for random weights or the head alone; "
+    "adamw 0.0003, sgd 0.01 to fine-tune more than the head.",
 )
 @click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True)
 @click.option("--momentum", type=float, default=0.9, show_default=True, help="SGD's; AdamW's beta 1.")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgecnn.cache import cache_folder
 from edgecnn.commands.console import Column, Terminal
 from edgecnn.reports.result import Accuracy, ClassAccuracy, Interval, Result, Variant
 
@@ -70,11 +71,19 @@ def _with_accuracy(results: Sequence[Result]) -> list[tuple[Result, Accuracy]]:
 
 
 def _names(variants: Sequence[Variant]) -> dict[Variant, str]:
-    """The file's name, or its whole path where two files have the same name."""
-    paths = {variant.artifact for variant in variants}
-    counts = Counter(Path(path).name for path in paths)
-    unique = {path: Path(path).name if counts[Path(path).name] == 1 else path for path in paths}
-    return {variant: unique[variant.artifact] for variant in variants}
+    """A short name for each, or its whole path where two files have the same one."""
+    short = {variant.artifact: _short_name(variant) for variant in variants}
+    counts = Counter(short.values())
+    return {
+        variant: variant.artifact if counts[short[variant.artifact]] > 1 else short[variant.artifact]
+        for variant in variants
+    }
+
+
+def _short_name(variant: Variant) -> str:
+    """The file's name; for a network that was given by name, and exported into the cache, that name."""
+    path = Path(variant.artifact)
+    return variant.network if path.parent == cache_folder("artifacts") else path.name
 
 
 def _accuracy_row(name: str, result: Result, accuracy: Accuracy) -> tuple[object, ...]:
@@ -145,8 +154,8 @@ def _notes(measured: Sequence[tuple[str, Result, Accuracy]]) -> list[str]:
         pace = result.pace
         notes.append(
             f"{accuracy.n} images of {accuracy.dataset.name} in {pace.seconds:.1f} s on "
-            f"{_counted(pace.workers, 'core')}: {pace.images_per_s:.0f} images/s with decoding; "
-            "the column images/s is inference alone."
+            f"{_counted(pace.workers, 'core')}: {pace.images_per_s:.0f} images/s with decoding "
+            "(in the table: without)."
         )
     notes += [
         f"{name} in {one.variant.engine}: several classes share the highest score of "

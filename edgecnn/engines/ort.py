@@ -52,6 +52,11 @@ _REMEDIES = (
     ),
 )
 
+_PREFIX = r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?"
+
+#: "file.cc:12 ", and after it a bare name of a function, or a whole signature.
+_PLACE_IN_CODE = r"\S+\.(?:cc|h):\d+ (?:void |\w*[a-z][A-Z]\w* )?(?:[\w:]+\([^()]*\) )?"
+
 _LOG_NOTHING_BUT_FATAL = 4
 
 
@@ -104,7 +109,7 @@ def _infer(session: InferenceSession, spec: ModelSpec, batch: Batch) -> NDArray[
     except _ERRORS as error:
         raise EngineError(
             f"ONNX Runtime failed to run {spec.network!r}: {_reason(error)}",
-            "Check that there is enough memory for this batch; try a smaller one.",
+            "If memory is short, try a smaller batch; otherwise export the model again with --batch dynamic.",
         ) from error
     return scores
 
@@ -152,7 +157,6 @@ def _require_names(session: InferenceSession, artifact: Artifact) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The message without the error's number, the source line in C++, and the advice that follows."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
-    text = re.sub(r"\S+\.(cc|h):\d+ (.*?\) (?=[A-Z])|\w+ )?", "", text)
-    return " ".join(text.split())
+    """The message without the error's number, the path, which the caller names, and places in C++ code."""
+    text = re.sub(_PREFIX, "", str(error).strip())
+    return " ".join(re.sub(_PLACE_IN_CODE, "", text).split())

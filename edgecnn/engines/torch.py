@@ -139,7 +139,7 @@ def _infer(module: Callable[..., Tensor], spec: ModelSpec, threads: int, batch: 
         reason = str(error).strip().splitlines()
         raise EngineError(
             f"PyTorch failed to run {spec.network!r}: {reason[0] if reason else type(error).__name__}",
-            "Check that there is enough memory for this batch; try a smaller one.",
+            "If memory is short, try a smaller batch.",
         ) from error
     answer: NDArray[Any] = scores.numpy()
     return answer

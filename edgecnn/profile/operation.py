@@ -70,14 +70,12 @@ def is_global_pool(name: str, source: Tensor, output: Tensor) -> bool:
     return (name in _REDUCTIONS or name.startswith("adaptive")) and output.numel() == source.shape[1]
 
 
-def window_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], output: Tensor) -> Window | None:
-    """The window of a convolution or pooling; None for any other function."""
+def window_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], output: Tensor) -> Window:
+    """The window of a convolution or pooling."""
     if name.startswith("adaptive"):
         return adaptive_window(_pair(args[0].shape[-2:]), _pair(output.shape[-2:]))
     if name in _REDUCTIONS:
         return adaptive_window(_pair(args[0].shape[-2:]), (1, 1))
-    if name not in _ARGUMENTS:
-        return None
     given = {**dict(zip(_ARGUMENTS[name], args, strict=False)), **kwargs}
     kernel = _pair(given["weight"].shape[-2:] if name == "conv2d" else given["kernel_size"])
     dilation = _pair(given.get("dilation", 1))

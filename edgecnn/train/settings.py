@@ -16,8 +16,8 @@ Augment = Literal["none", "basic", "mixup", "cutmix"]
 #: (optimizer, whether the body starts at random) -> peak learning rate. A random body and a new head alone
 #: take large steps; a trained body that moves as a whole keeps what it knows only under small ones.
 _LR = {
-    ("adamw", True): 2e-3,
-    ("adamw", False): 5e-4,
+    ("adamw", True): 1e-3,
+    ("adamw", False): 3e-4,
     ("sgd", True): 0.05,
     ("sgd", False): 0.01,
 }

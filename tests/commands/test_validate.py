@@ -190,6 +190,14 @@ def test_two_files_of_one_name_are_told_apart(reader: Make, folder: Make, tmp_pa
     assert [row[0] for row in rows] == [str(path) for path in paths]
 
 
+def test_a_network_given_by_name_is_shown_by_it(
+    reader: Make, folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
+    rows = _rows(_validate(reader("cache/artifacts/reader-0123.onnx"), "--data", folder(labels=[1, 2])))
+    assert rows[0][0] == "reader"
+
+
 def test_ties_are_told(reader: Make, folder: Make) -> None:
     path = reader()
     model = read_onnx(path)

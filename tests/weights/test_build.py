@@ -28,7 +28,7 @@ def test_each_source_gives_a_module_in_eval_mode(name: str) -> None:
 def test_auxiliary_heads_are_not_built_and_the_input_is_transformed(name: str) -> None:
     module = build_outline(find_card(name), 5)
     assert not any("aux" in key.lower() for key in module.state_dict())
-    assert module.transform_input is True
+    assert module.transform_input
 
 
 def test_an_outline_has_the_shapes_of_the_module_and_no_values() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,7 @@ def test_torchvisions_googlenet_file_has_heads_that_are_ignored(tmp_path: Path) 
     torch.save(state, tmp_path / "googlenet.pth")
     network = load_network(card, str(tmp_path / "googlenet.pth"))
     assert len(network.classes) == 4
-    assert network.module.transform_input is True
+    assert network.module.transform_input
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,7 @@ def test_other_names_than_the_checkpoints_are_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_network_names_both(tmp_path: Path) -> None:
     path = _saved(tmp_path, network="lenet5")
-    with pytest.raises(
-        WeightsError, match="checkpoint of lenet5, and the network asked for is cifar_resnet20"
-    ):
+    with pytest.raises(WeightsError, match=r"checkpoint of lenet5, and .* asked for is cifar_resnet20"):
         load_network(CARD, str(path))
 
 
@@ -188,9 +185,7 @@ def test_pretrained_weights_that_nobody_published() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [card.name for card in all_cards()])
-def test_every_network_comes_back_from_its_own_state_dict(
-    tmp_path: Path, name: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_every_network_comes_back_from_its_own_state_dict(tmp_path: Path, name: str) -> None:
     card = find_card(name)
     network = load_network(card, "random", seed=1, classes=("a", "b", "c"))
     torch.save(network.module.state_dict(), tmp_path / "state.pth")
@@ -222,9 +217,10 @@ def test_real_weights_load(real_data: Path, name: str, file: str) -> None:
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    # As data/README.md states them: MobileNetV2's last matrix lies on an 8-bit grid there, with logits of standard
-    # deviation 4.1; SqueezeNet's weights are exact, with logits of standard deviation 53.
-    [("mobilenet_v2", 0.073), ("squeezenet1_1", 1.3e-4)],
+    # data/README.md states 0.072 for MobileNetV2, whose last matrix lies on an 8-bit grid there. The weights
+    # of SqueezeNet are exact, and its logits reach 150: 3e-4 is 20 units in the last place, since the order
+    # of float32 sums follows the number of threads.
+    [("mobilenet_v2", 0.073), ("squeezenet1_1", 3e-4)],
 )
 def test_the_stored_vectors_of_the_original_networks_are_reproduced(
     real_data: Path, name: str, tolerance: float

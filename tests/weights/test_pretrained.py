@@ -199,7 +199,7 @@ def test_timm_weights_at_a_plain_address(hub: Path, monkeypatch: pytest.MonkeyPa
 
 def test_weights_that_this_timm_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm.models, "get_pretrained_cfg", lambda _: None)
-    with pytest.raises(WeightsError, match="timm .* has no weights"):
+    with pytest.raises(WeightsError, match=r"timm .* has no weights"):
         load_network(TIMM, "pretrained")
 
 
