@@ -7,7 +7,7 @@ from typing import Any, cast
 import click
 
 from edgecnn import __version__
-from edgecnn.errors import EdgecnnError
+from edgecnn.errors import DependencyMissingError, EdgecnnError
 from edgecnn.lookup import resolve
 
 __all__ = ["COMMANDS", "main"]
@@ -22,6 +22,9 @@ COMMANDS = {
     "predict": ("edgecnn.commands.predict:predict", "Labels for images."),
     "doctor": ("edgecnn.commands.doctor:doctor", "Which engines open here, and why the others do not."),
 }
+
+#: optional package -> the extra that brings it.
+EXTRAS = {"torch": "export", "torchvision": "export", "onnxscript": "export", "timm": "timm"}
 
 
 class _Failure(click.ClickException):
@@ -52,6 +55,11 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except EdgecnnError as error:
             raise _Failure(error) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            raise _Failure(DependencyMissingError(package, "This command", EXTRAS[package])) from error
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

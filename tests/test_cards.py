@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import Weights, get_model_weights
 
 from edgecnn.cards import ModelCard, PretrainedWeights, all_cards, card_names, find_card, label_set
-from edgecnn.errors import UnknownNameError
+from edgecnn.errors import ArtifactError, UnknownNameError
 from edgecnn.spec import Preprocess
 from edgecnn.weights import build_outline
 
@@ -186,6 +186,17 @@ def test_a_wrong_name_brings_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="mobilenet_v2") as caught:
         find_card("mobilenetv2")
     assert "mobilenet_v2" in caught.value.nearest
+
+
+def test_a_broken_card_names_its_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.toml").write_text('name = "broken"\nyear = "soon"\n')
+    monkeypatch.setattr("edgecnn.cards._directory", lambda: tmp_path)
+    card_names.cache_clear()
+    try:
+        with pytest.raises(ArtifactError, match=r"broken\.toml"):
+            find_card("broken")
+    finally:
+        card_names.cache_clear()
 
 
 def test_a_wrong_label_set_brings_the_known_ones() -> None:

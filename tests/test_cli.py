@@ -63,3 +63,25 @@ def test_an_error_is_told_without_a_traceback_and_with_its_exit_code(monkeypatch
 def test_the_readme_names_every_command() -> None:
     text = README.read_text(encoding="utf-8")
     assert not [name for name in COMMANDS if f"edgecnn {name}" not in text]
+
+
+def _command_that_needs(package: str) -> click.Command:
+    @click.command()
+    def needing() -> None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    return needing
+
+
+def test_a_missing_optional_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "resolve", lambda _: _command_that_needs("torch.nn"))
+    result = CliRunner().invoke(main, ["export"])
+    assert result.exit_code == 1
+    assert "needs the package 'torch'" in result.stderr
+    assert "pip install 'edgecnn[export]'" in result.stderr
+
+
+def test_any_other_missing_module_is_a_bug_and_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "resolve", lambda _: _command_that_needs("edgecnn.nowhere"))
+    result = CliRunner().invoke(main, ["export"])
+    assert isinstance(result.exception, ModuleNotFoundError)

@@ -9,7 +9,7 @@ import click
 __all__ = ["BatchType", "SizeType"]
 
 
-class SizeType(click.ParamType[tuple[int, int]]):
+class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """An image size in pixels: "224" is a square, "192x256" is height x width."""
 
     name = "size"
@@ -33,7 +33,7 @@ class SizeType(click.ParamType[tuple[int, int]]):
         return height, width
 
 
-class BatchType(click.ParamType[int | None]):
+class BatchType(click.ParamType):  # type: ignore[type-arg]
     """``dynamic`` (None) or a positive number."""
 
     name = "dynamic|N"

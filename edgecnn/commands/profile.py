@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.cards import ModelCard, find_card
+from edgecnn.cards import find_card
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.parameters import SizeType
-from edgecnn.errors import DependencyMissingError
 
 if TYPE_CHECKING:
     from edgecnn.profile import Layer, Profile
@@ -50,26 +49,19 @@ def profile(terminal: Terminal, network: str, size: tuple[int, int] | None, all_
     Sizes are channels x height x width. Nothing is downloaded and nothing is computed: sizes and costs do
     not depend on the weights. With --json every layer is there, all numbers as they are.
     """
-    result = _profiled(find_card(network), size)
+    card = find_card(network)  # a wrong name is told before torch is imported
+    from edgecnn.profile import MAIN_KINDS, profile_network
+
+    result = profile_network(card, size)
     if terminal.json:
         terminal.document(result)
         return
-    from edgecnn.profile import MAIN_KINDS
-
     shown = [layer for layer in result.layers if all_layers or layer.kind in MAIN_KINDS]
     title = f"{result.network} at {_shape(result.input_shape)}"
     terminal.table(_COLUMNS, [_cells(layer) for layer in shown], title=title)
     terminal.line(_totals(result))
     if terminal.verbosity >= 0:
         terminal.line(_FOOTNOTE)
-
-
-def _profiled(card: ModelCard, size: tuple[int, int] | None) -> Profile:
-    try:
-        from edgecnn.profile import profile_network
-    except ModuleNotFoundError as error:
-        raise DependencyMissingError(error.name or "torch", "'edgecnn profile'", "export") from error
-    return profile_network(card, size)
 
 
 def _cells(layer: Layer) -> list[str | None]:

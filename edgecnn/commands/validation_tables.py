@@ -18,7 +18,7 @@ _ACCURACY = (
     Column("precision", number=False),
     Column("n"),
     Column("top-1 %"),
-    Column("95 % interval"),
+    Column("95 % CI"),
     Column("top-5 %"),
     Column("images/s"),
 )
@@ -123,7 +123,7 @@ def _decibel(accuracy: Accuracy) -> str | None:
 
 def _range(interval: Interval) -> str:
     low, high = interval
-    return f"{low:.1f} to {high:.1f}"
+    return f"{low:.1f}-{high:.1f}"
 
 
 def _print_classes(terminal: Terminal, classes: Sequence[ClassAccuracy]) -> None:
@@ -154,12 +154,12 @@ def _notes(measured: Sequence[tuple[str, Result, Accuracy]]) -> list[str]:
         pace = result.pace
         notes.append(
             f"{accuracy.n} images of {accuracy.dataset.name} in {pace.seconds:.1f} s on "
-            f"{_counted(pace.workers, 'core')}: {pace.images_per_s:.0f} images/s with decoding "
-            "(in the table: without)."
+            f"{_counted(pace.workers, 'core')}: {pace.images_per_s:.0f} images/s "
+            "(in the table: without decoding)."
         )
     notes += [
-        f"{name} in {one.variant.engine}: several classes share the highest score of "
-        f"{_counted(own.tied, 'image')}; the lowest index counts."
+        f"{name} in {one.variant.engine}: {_counted(own.tied, 'tie')} for the first place; "
+        "the lowest class index counts."
         for name, one, own in measured
         if own.tied
     ]

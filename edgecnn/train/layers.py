@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgecnn.train.settings import Layers
 
-__all__ = ["freeze", "training_mode"]
+__all__ = ["freeze", "shorten_memory", "training_mode"]
 
 
 def freeze(module: nn.Module, layers: Layers, head: Collection[str]) -> None:
@@ -32,6 +32,20 @@ def training_mode(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, _BatchNorm) and layer.affine and not layer.weight.requires_grad:
             layer.eval()
+
+
+def shorten_memory(module: nn.Module, steps: int) -> None:
+    """Let batch normalisation's running statistics describe the end of a run of so many ``steps``.
+
+    They average over about 1 / momentum steps. MobileNetV3 (0.01) and MNASNet (0.0003) are made for runs of
+    hundreds of thousands; in a short one their statistics would still be those of the start, and so would
+    the accuracy. The average is made to span a fiftieth of the run at most, but no network's gets shorter
+    than PyTorch's usual ten steps by it. Evaluation does not use the momentum.
+    """
+    enough = min(0.1, 50 / steps)
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm) and layer.momentum is not None:
+            layer.momentum = max(layer.momentum, enough)
 
 
 def _last_third(module: nn.Module) -> set[str]:

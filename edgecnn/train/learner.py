@@ -17,7 +17,7 @@ from torch.nn import functional
 from edgecnn.errors import TrainingError
 from edgecnn.spec import Preprocess
 from edgecnn.train.augment import mixing, pixel_augment
-from edgecnn.train.layers import freeze, training_mode
+from edgecnn.train.layers import freeze, shorten_memory, training_mode
 from edgecnn.train.optimise import make_average, make_optimizer, make_schedule
 from edgecnn.train.pixels import Pixels, input_tensor
 from edgecnn.train.settings import TrainSettings
@@ -57,9 +57,9 @@ class Learner:
         self._augment = pixel_augment(settings.augment, preprocess, flip=flip)
         self._mix = mixing(settings.augment, len(network.classes))
         self._optimizer = make_optimizer(self.module, settings)
-        self._schedule = make_schedule(
-            self._optimizer, settings, len(_cut(torch.arange(images), settings.batch_size))
-        )
+        steps_per_epoch = len(_cut(torch.arange(images), settings.batch_size))
+        shorten_memory(self.module, settings.epochs * steps_per_epoch)
+        self._schedule = make_schedule(self._optimizer, settings, steps_per_epoch)
         self._average = None if settings.ema is None else make_average(self.module, settings.ema)
 
     @property

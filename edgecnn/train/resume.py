@@ -21,6 +21,10 @@ from edgecnn.train.start import Start
 __all__ = ["RunIdentity", "identify", "load_run", "save_best", "save_run"]
 
 _ANEW = "Leave out --resume to train anew."
+#: Settings that do not change what an epoch computes.
+_MAY_CHANGE = frozenset({"patience"})
+#: Facts whose values are too long for a message.
+_LONG = frozenset({"classes", "labels"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def identify(start: Start, preprocess: Preprocess, settings: TrainSettings) -> R
     network = start.network
     labels = start.train_labels.tobytes() + b"/" + start.val_labels.tobytes()
     facts = {
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if name not in _MAY_CHANGE},
         "network": network.card.name,
         "classes": list(network.classes),
         "size": list(preprocess.crop),
@@ -101,14 +105,21 @@ def load_run(learner: Learner, identity: RunIdentity, files: RunFiles) -> tuple[
         if not file.is_file():
             raise TrainingError(f"There is nothing to resume: the {what}, {file}, is missing.", _ANEW)
     progress = load_checkpoint(files.last).progress
-    then, now = progress["settings"], identity.facts
-    changed = sorted(name for name in now if then.get(name) != now[name])
-    if changed:
+    if "learner" not in progress:
+        raise TrainingError(f"{files.last} is no state of a run.", _ANEW)
+    changes = _changes(progress["settings"], identity.facts)
+    if changes:
         raise TrainingError(
-            f"{files.last} is of another run: "
-            + "; ".join(f"{name} was {then.get(name)} and is {now[name]}" for name in changed)
-            + ".",
+            f"{files.last} is of another run: {'; '.join(changes)}.",
             f"Repeat the command as it was, with --resume. {_ANEW}",
         )
     learner.load_state(progress["learner"])
     return msgspec.convert(tuple(progress["history"]), tuple[EpochRecord, ...])
+
+
+def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    names = sorted(name for name in now if then.get(name) != now[name])
+    return [
+        f"{name} are not the same" if name in _LONG else f"{name} was {then.get(name)} and is {now[name]}"
+        for name in names
+    ]

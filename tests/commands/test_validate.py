@@ -39,7 +39,7 @@ def test_the_table_has_accuracy_with_its_interval(reader: Make, folder: Make) ->
     result = _validate(reader(), "--data", data)
     assert result.exit_code == 0, result.output
     (row,) = _rows(result)
-    assert row[:7] == ["reader.onnx", "ort", "fp32", "4", "75.00", "30.1 to 95.4", "75.00"]
+    assert row[:7] == ["reader.onnx", "ort", "fp32", "4", "75.00", "30.1-95.4", "75.00"]
     assert "4 images of" in result.stdout
     assert result.stderr == ""
 
@@ -208,7 +208,7 @@ def test_ties_are_told(reader: Make, folder: Make) -> None:
     save_artifact(model, open_artifact(path).spec, path)
     result = _validate(path, "--data", folder(labels=[0, 1, 2]))
     assert _rows(result)[0][4] == "33.33"
-    assert "share the highest score of 3 images; the lowest index counts" in result.stdout
+    assert "3 ties for the first place; the lowest class index counts" in result.stdout
 
 
 @pytest.mark.parametrize(

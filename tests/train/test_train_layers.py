@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgecnn.cards import find_card
-from edgecnn.train.layers import freeze, training_mode
+from edgecnn.train.layers import freeze, shorten_memory, training_mode
 from edgecnn.train.settings import Layers
 from edgecnn.weights import build_module, head_keys
 
@@ -60,3 +60,19 @@ def test_trained_batch_normalisation_follows_the_images() -> None:
     state = module.state_dict()
     assert state["bn1.num_batches_tracked"] == 0
     assert state["layer3.2.bn2.num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "momentum"),
+    [
+        ("mnasnet0_5", 1000, 0.05),
+        ("mnasnet0_5", 10, 0.1),
+        ("mobilenet_v3_small", 100_000, 0.01),
+        ("mobilenet_v2", 1000, 0.1),
+    ],
+)
+def test_statistics_span_a_small_part_of_a_short_run(name: str, steps: int, momentum: float) -> None:
+    module = build_module(find_card(name), 2)
+    shorten_memory(module, steps)
+    found = {layer.momentum for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)}
+    assert found == {momentum}

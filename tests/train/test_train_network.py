@@ -14,14 +14,16 @@ from PIL import Image
 
 from edgecnn.cards import find_card
 from edgecnn.checkpoint import load_checkpoint
+from edgecnn.data import Selection
 from edgecnn.data.arrays import ArrayImages
 from edgecnn.errors import TrainingError, UsageError, WeightsError
 from edgecnn.preprocess import crop, normalise
 from edgecnn.train import loop
+from edgecnn.train.curve import draw_curve
 from edgecnn.train.evaluate import Score
 from edgecnn.train.learner import Learner
 from edgecnn.train.loop import train_network
-from edgecnn.train.result import TrainResult, best_epoch
+from edgecnn.train.result import EpochRecord, TrainResult, best_epoch
 from edgecnn.train.settings import TrainSettings
 from edgecnn.train.sources import TrainData
 from edgecnn.weights import load_network
@@ -113,6 +115,12 @@ def test_only_the_same_run_is_resumed(tmp_path: Path, data: TrainData, recorder:
         train_network(card, LENET, data, output, recorder(2))
     with pytest.raises(TrainingError, match=r"epochs was 3 and is 9; lr was 0\.01 and is 0\.02"):
         train_network(card, replace(LENET, lr=0.02, epochs=9), data, output, recorder(), resume=True)
+    fewer = TrainData(data.train, Selection(data.val, np.arange(9), "fewer"))
+    with pytest.raises(TrainingError, match="labels are not the same"):
+        train_network(card, LENET, fewer, output, recorder(), resume=True)
+    (tmp_path / "net.last.pt").write_bytes(output.read_bytes())
+    with pytest.raises(TrainingError, match="no state of a run"):
+        train_network(card, LENET, data, output, recorder(), resume=True)
     output.unlink()
     with pytest.raises(TrainingError, match=r"best checkpoint, .*net\.pt, is missing"):
         train_network(card, LENET, data, output, recorder(), resume=True)
@@ -240,3 +248,12 @@ def test_dropout_and_order_differ_from_epoch_to_epoch(
     monkeypatch.setattr(Learner, "train_epoch", spy)
     train_network(find_card("lenet5"), LENET, data, tmp_path / "net.pt", observer)
     assert len(set(seen)) == 3
+
+
+def test_a_curve_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    record = EpochRecord(
+        epoch=1, train_loss=1.0, val_loss=1.0, val_top1=50.0, lr=0.1, images_per_s=1.0, seconds=1.0
+    )
+    with pytest.raises(TrainingError, match="cannot be written"):
+        draw_curve((record,), tmp_path / "file" / "n.curve.png", title="n")
