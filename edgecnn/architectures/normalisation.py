@@ -27,8 +27,8 @@ class InGraphPreprocess(nn.Module):
         self.register_buffer("std", _per_channel(preprocess.std), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalise ``pixels``; the bytes change places before they grow to four times their size."""
-        scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) / self.divisor
+        """Normalise ``pixels``; cast first, since TensorRT's parser transposes no bytes."""
+        scaled = pixels.to(torch.float32).permute(0, 3, 1, 2) / self.divisor
         return (scaled - self.mean) / self.std
 
 

@@ -43,7 +43,13 @@ __all__ = ["export"]
     show_default=True,
     help="uint8: pixels (N, H, W, C) go in, and the graph normalises them.",
 )
-@click.option("--exporter", type=click.Choice(["dynamo", "torchscript"]), default="dynamo", show_default=True)
+@click.option(
+    "--exporter",
+    type=click.Choice(["dynamo", "torchscript"]),
+    default="dynamo",
+    show_default=True,
+    help="torch.export, or the older torch.jit.trace, which also writes opset 11 to 17.",
+)
 @click.option(
     "--check-image",
     "check_images",

@@ -51,7 +51,13 @@ __all__ = ["train"]
     help="Peak learning rate. Default: adamw 0.001, sgd 0.05 for random weights or the head alone; "
     "adamw 0.0003, sgd 0.01 to fine-tune more than the head.",
 )
-@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "sgd"]),
+    default="adamw",
+    show_default=True,
+    help="sgd has Nesterov momentum.",
+)
 @click.option("--momentum", type=float, default=0.9, show_default=True, help="SGD's; AdamW's beta 1.")
 @click.option("--weight-decay", type=float, help="Not of norms and biases. Default: adamw 0.05, sgd 0.0005.")
 @click.option(
@@ -61,7 +67,13 @@ __all__ = ["train"]
     show_default=True,
     help="The learning rate rises linearly over these, then falls along a cosine.",
 )
-@click.option("--label-smoothing", type=float, default=0.1, show_default=True)
+@click.option(
+    "--label-smoothing",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Share of each target that is spread over all classes.",
+)
 @click.option(
     "--augment",
     type=click.Choice(["none", "basic", "mixup", "cutmix"]),
@@ -73,7 +85,9 @@ __all__ = ["train"]
 @click.option("--size", type=SizeType(), help="Input size, if not as the images and the network suggest.")
 @click.option("--ema", type=float, metavar="DECAY", help="Average the weights, for instance 0.999 per step.")
 @click.option("--patience", type=int, help="Stop after so many epochs without a better one.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of new weights, image order and augmentation."
+)
 @click.option("--threads", type=int, help="Threads of torch.  [default: one per core]")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run of the same command.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The checkpoint; NET.pt if not given.")

@@ -34,7 +34,8 @@ class _Net(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.cat([x, x.mean(1, keepdim=True)], dim=1)
-        return self.head(self.stages(x).mean((2, 3)))
+        y: torch.Tensor = self.head(self.stages(x).mean((2, 3)))
+        return y
 
 
 Exported = tuple[_Net, onnx.ModelProto, ModelSpec]

@@ -17,6 +17,7 @@ from edgecnn.artifact import open_artifact
 from edgecnn.cards import find_card
 from edgecnn.engines import open_engine
 from edgecnn.errors import ArtifactError, ExportError
+from edgecnn.export import exporter
 from edgecnn.export import network as module
 from edgecnn.export.images import builtin_images, parity_batch
 from edgecnn.export.network import export_network, resized
@@ -36,7 +37,7 @@ def network() -> Network:
 @pytest.fixture
 def broken_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exporter that gets the last convolution wrong."""
-    right = module.to_onnx
+    right = exporter.to_onnx
 
     def wrong(*arguments: object) -> onnx.ModelProto:
         model = right(*arguments)  # type: ignore[arg-type]

@@ -19,7 +19,8 @@ class _Block(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
+        y: torch.Tensor = self.body(x)
+        return x + y
 
 
 class _Net(nn.Module):
@@ -29,7 +30,8 @@ class _Net(nn.Module):
         self.head = nn.Linear(3, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.second(self.first(x)).mean((2, 3)))
+        y: torch.Tensor = self.head(self.second(self.first(x)).mean((2, 3)))
+        return y
 
 
 @pytest.fixture(params=["dynamo", "torchscript"], scope="module")
