@@ -9,7 +9,7 @@ by the batches under way; of an image only its first five choices are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
@@ -41,15 +41,22 @@ _WINDOW_PER_WORKER = 2
 def open_for_pass(name: str, artifact: Artifact, settings: PassSettings) -> Engine:
     """Open an engine as a pass wants it: one thread for each worker, and none that waits busily.
 
-    An engine that allows no parallel runs gets all cores but one, which is left to decoding.
+    An engine that allows no parallel runs gets all cores but one, which is left to decoding. One batch runs
+    in advance, so that what an engine does at first (allocate, compile for a size) is no part of the pass.
 
     Raises:
         EngineUnavailableError: the engine cannot open on this machine.
-        EngineError: the artifact does not open in it.
+        EngineError: the artifact does not open in it, or it cannot run.
     """
     parallel = engine_type(name).check().parallel_runs
     threads = 1 if parallel else max(1, settings.workers - 1)
-    return open_engine(name, artifact, EngineOptions(threads=threads, spin=False))
+    tensor = artifact.spec.input
+    sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(name, artifact, EngineOptions(threads=threads, spin=False)))
+        run_images(engine, np.zeros((settings.batch, *sizes), tensor.dtype))
+        stack.pop_all()
+    return engine
 
 
 def evaluate(
