@@ -9,12 +9,14 @@ work-conserving bound, k / (t_d + t_i). The stages on all cores at once show how
 that bound is cores sharing memory and caches, and no fault of the schedule: from their paces d and i
 follows 1 / (1 / d + 1 / i).
 
-All variants take turns in every round; medians of the rounds count.
+All variants take turns in every round; medians of the rounds count. Use a quiet machine: what other
+programs take is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,11 +54,14 @@ def main() -> int:
             "infer alone, all cores": lambda: _stage(infer, source, settings, workers=settings.workers),
             "pipeline": lambda: evaluate([engine], source, labels, settings).wall_s,
         }
+        others, begin = _others_busy_s(), perf_counter()
         seconds = _rounds(variants, arguments.rounds)
+        disturbance = (_others_busy_s() - others) / (perf_counter() - begin)
     print(f"{environment.cpu}, {environment.cores} cores, {environment.os}, Python {environment.python}")
     print(", ".join(f"{name} {version}" for name, version in environment.versions.items()))
     print(f"{environment.started}: {artifact.path} in {arguments.engine}, batches of {settings.batch}")
-    print(f"{source.name}, {len(source)} images a round, {arguments.rounds} rounds\n")
+    print(f"{source.name}, {len(source)} images a round, {arguments.rounds} rounds")
+    print(f"other programs kept {disturbance:.2f} of the cores busy meanwhile\n")
     return _report(seconds, len(source), settings.workers)
 
 
@@ -103,6 +108,15 @@ def _rounds(variants: dict[str, Callable[[], float]], rounds: int) -> dict[str, 
             if number:
                 seconds[name].append(taken)
     return seconds
+
+
+def _others_busy_s() -> float:
+    """Core-seconds that everything but this process has used since boot (Linux; else 0)."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    user, nice, system, _, _, *interrupts = map(int, stat.read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:2])
 
 
 def _report(seconds: dict[str, list[float]], images: int, cores: int) -> int:
