@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +87,11 @@ __all__ = ["train"]
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of new weights, image order and augmentation."
 )
-@click.option("--threads", type=int, help="Threads of torch.  [default: one per core]")
+@click.option(
+    "--threads",
+    type=int,
+    help="Threads of torch. Default: one per core, or 1 for small inputs. Take 1 on a busy machine.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run of the same command.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The checkpoint; NET.pt if not given.")
 @terminal_options
@@ -111,7 +114,6 @@ def train(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     output = options.pop("output") or Path(f"{card.name}.pt")
     settings = TrainSettings(**options)
     RunFiles(output).require_writable()
-    _wait_without_spinning()
     from edgecnn.train.loop import train_network
     from edgecnn.train.sources import open_train_data
 
@@ -145,17 +147,6 @@ class _Reporter:
             f"val loss {record.val_loss:.3f}  val top-1 {record.val_top1:5.1f} %{'*' if best else ' '}  "
             f"lr {record.lr:.1e}  {record.images_per_s:.0f} images/s"
         )
-
-
-def _wait_without_spinning() -> None:
-    """Let torch's threads sleep soon while they wait for each other, unless the user said otherwise.
-
-    GNU OpenMP, which torch's wheels for Linux use, spins for milliseconds. Where another process wants a
-    core, the thread that is waited for then does not get one, and training is several times slower. The
-    library reads this when torch is first imported.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _interrupted(files: RunFiles) -> TrainingError:

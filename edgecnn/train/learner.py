@@ -47,14 +47,14 @@ class Learner:
     """A network that is being trained on the CPU."""
 
     def __init__(
-        self, network: Network, settings: TrainSettings, preprocess: Preprocess, *, images: int, flip: bool
+        self, network: Network, settings: TrainSettings, preprocess: Preprocess, *, images: int
     ) -> None:
         """Prepare to train ``network``, whose module is changed in place, on so many ``images`` an epoch."""
         self.module = network.module.to(memory_format=torch.channels_last)
         freeze(self.module, settings.layers, head_keys(network.card))
         self._settings = settings
         self._preprocess = preprocess
-        self._augment = pixel_augment(settings.augment, preprocess, flip=flip)
+        self._augment = pixel_augment(settings.augment, preprocess, flip=bool(settings.flip))
         self._mix = mixing(settings.augment, len(network.classes))
         self._optimizer = make_optimizer(self.module, settings)
         steps_per_epoch = len(_cut(torch.arange(images), settings.batch_size))

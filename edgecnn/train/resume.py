@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-import torch
 
 from edgecnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgecnn.errors import TrainingError
@@ -58,8 +57,6 @@ def identify(start: Start, preprocess: Preprocess, settings: TrainSettings) -> R
         **{name: value for name, value in asdict(settings).items() if name not in _MAY_CHANGE},
         "network": network.card.name,
         "classes": list(network.classes),
-        "size": list(preprocess.crop),
-        "threads": torch.get_num_threads(),
         "labels": sha256(labels).hexdigest(),
     }
     return RunIdentity(network.card.name, network.classes, preprocess, facts)

@@ -48,7 +48,7 @@ class TrainSettings:
             kept; None for no average.
         patience: stop after so many epochs without a better one; None to run them all.
         seed: of new weights, the order of images, augmentation and dropout.
-        threads: of torch; None leaves torch's choice.
+        threads: of torch; None for 1 where a step is small work, else torch's choice.
     """
 
     epochs: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ def stripes(tmp_path: Path) -> Path:
 @pytest.fixture
 def train(stripes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
     """Runs the command in an empty folder on two epochs of stripes; later options win."""
-    monkeypatch.setenv("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", "1"))
     folder = tmp_path / "run"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -128,17 +126,6 @@ def test_a_misspelt_network(train: Train) -> None:
     result = train(network="lenet")
     assert result.exit_code == 2
     assert "lenet5" in result.stderr
-
-
-def test_the_users_choice_of_waiting_is_left_alone(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    monkeypatch.delenv("GOMP_SPINCOUNT")
-    assert train("--epochs", "1").exit_code == 0
-    assert "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    assert train("--epochs", "1").exit_code == 0
-    assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
 @pytest.mark.slow

@@ -198,10 +198,24 @@ def test_images_that_do_not_fit_in_memory_train_alike(
     assert _equal(_state(paths[0]), _state(paths[1]))
 
 
-def test_the_number_of_threads_is_put_back(tmp_path: Path, data: TrainData, observer: Any) -> None:
-    settings = replace(LENET, epochs=1, threads=2)
-    train_network(find_card("lenet5"), settings, data, tmp_path / "net.pt", observer)
-    assert torch.get_num_threads() == 1
+@pytest.mark.parametrize(
+    ("network", "asked", "used"), [("lenet5", None, 1), ("lenet5", 2, 2), ("cifar_resnet20", None, 3)]
+)
+def test_small_work_is_done_by_one_thread(
+    network: str,
+    asked: int | None,
+    used: int,
+    tmp_path: Path,
+    data: TrainData,
+    observer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    settings = replace(RESNET, epochs=1, threads=asked)
+    train_network(find_card(network), settings, data, tmp_path / "net.pt", observer)
+    assert seen == [used, 3]
 
 
 @pytest.mark.parametrize("name", ["", "file.txt/net.pt"])
