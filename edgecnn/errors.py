@@ -76,7 +76,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, listing: str = "") -> None:
         names = sorted(known)
-        self.nearest = tuple(get_close_matches(name.lower(), names, n=5, cutoff=0.5))
+        self.nearest = tuple(get_close_matches(name.lower(), names, n=5, cutoff=0.6))
         if self.nearest:
             remedy = f"Did you mean {' or '.join(self.nearest)}?"
         else:

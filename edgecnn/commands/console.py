@@ -35,7 +35,7 @@ class Terminal:
 
     Attributes:
         json: whether the result is to be JSON instead of a table.
-        verbosity: -1 quiet (warnings only), 0 normal, 1 and more for detail.
+        verbosity: -1 quiet (warnings only), 0 normal, 1 for detail.
     """
 
     json: bool = False
@@ -92,10 +92,10 @@ def terminal_options(function: Callable[Concatenate[Terminal, P], R]) -> Callabl
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     @click.option("-q", "--quiet", is_flag=True, help="Only the result and warnings.")
-    @click.option("-v", "--verbose", count=True, help="Say more; repeat for still more.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more.")
     @wraps(function)
-    def command(*args: Any, as_json: bool, quiet: bool, verbose: int, **options: Any) -> R:  # noqa: ANN401
-        return function(Terminal(json=as_json, verbosity=-1 if quiet else verbose), *args, **options)
+    def command(*args: Any, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> R:  # noqa: ANN401
+        return function(Terminal(json=as_json, verbosity=-1 if quiet else int(verbose)), *args, **options)
 
     return command  # type: ignore[return-value]
 

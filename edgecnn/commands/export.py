@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from edgecnn.artifact import Artifact
+from edgecnn.atomic import replacing, require_writable
 from edgecnn.cards import find_card
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.parameters import BatchType, SizeType
-from edgecnn.errors import DataError, UsageError
+from edgecnn.errors import ArtifactError, DataError, UsageError
 from edgecnn.export.settings import DEFAULT_OPSET, ExportSettings
 from edgecnn.preprocess import decode
 from edgecnn.spec import encode_spec
@@ -78,17 +80,33 @@ def export(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     )
     classes = _read_classes(options["classes"])
     images = [decode(path) for path in options["check_images"]]
+    path = options["output"] or Path(f"{card.name}.onnx")
+    _require_writable(path)
     from edgecnn.export.network import export_network
     from edgecnn.weights import load_network
 
     network = load_network(
         card, options["weights"], seed=options["seed"], classes=classes, announce=terminal.note
     )
-    path = options["output"] or Path(f"{card.name}.onnx")
     artifact = export_network(network, settings, path, images=images, observe=terminal.note)
     if options["spec_out"]:
-        options["spec_out"].write_text(encode_spec(artifact.spec), encoding="utf-8")
+        _write_spec(artifact, options["spec_out"])
     _print(terminal, artifact)
+
+
+def _require_writable(path: Path) -> None:
+    try:
+        require_writable(path)
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be written: {error.strerror}.", "Choose another place with -o."
+        ) from error
+
+
+def _write_spec(artifact: Artifact, path: Path) -> None:
+    """The spec as a file that people can edit and give to --spec."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(msgspec.json.format(encode_spec(artifact.spec).encode(), indent=2))
 
 
 def _read_classes(path: Path | None) -> tuple[str, ...] | None:

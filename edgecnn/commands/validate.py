@@ -37,7 +37,7 @@ class _Request:
     data: str
     engines: tuple[str, ...]
     reference: str | None
-    reference_engine: str
+    reference_engine: str | None
     classes: Path | None
     limit: int | None
     batch: int
@@ -53,6 +53,10 @@ class _Request:
             raise UsageError(
                 "--max-drop limits a drop relative to a reference, and there is none.",
                 "Pass --reference MODEL, such as the fp32 model.",
+            )
+        if self.reference_engine is not None and self.reference is None:
+            raise UsageError(
+                "--reference-engine runs a reference, and there is none.", "Pass --reference MODEL."
             )
 
     @property
@@ -71,7 +75,7 @@ class _Request:
     "--engine", "engines", multiple=True, default=("ort",), show_default=True, help="Repeat for more."
 )
 @click.option("--reference", metavar="MODEL", help="Compare with it, image by image.")
-@click.option("--reference-engine", default="ort", show_default=True, help="What runs the reference.")
+@click.option("--reference-engine", help="What runs the reference.  [default: ort]")
 @click.option(
     "--classes",
     type=click.Path(path_type=Path),
@@ -143,7 +147,7 @@ def _artifacts(request: _Request, terminal: Terminal) -> list[tuple[str, Artifac
     """Engine names and artifacts, the reference first; what is named twice runs once."""
     first = [] if request.reference is None else [request.reference]
     resolved = resolve_models([*first, *request.models], request.model_options, terminal.note)
-    pairs = [(request.reference_engine, artifact) for artifact in resolved[: len(first)]]
+    pairs = [(request.reference_engine or "ort", artifact) for artifact in resolved[: len(first)]]
     pairs += [(engine, artifact) for artifact in resolved[len(first) :] for engine in request.engines]
     return list(
         {(engine, artifact.path.resolve()): (engine, artifact) for engine, artifact in pairs}.values()

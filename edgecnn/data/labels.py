@@ -53,10 +53,15 @@ def map_labels(
     if missing:
         where = "the model" if classes_csv is None else str(classes_csv)
         raise DataError(
-            f"{source.name}: {where} has no class {_few(missing)}.",
-            f"Use data of the model's classes. To map other names: {_GIVE_TABLE}",
+            f"{source.name}: {where} has no class {_few(_strangers(missing) or missing)}.",
+            f"Use data of the model's classes. Other names need a table. {_GIVE_TABLE}",
         )
     return np.array([table[name] for name in source.classes], np.int64)[source.labels]
+
+
+def _strangers(missing: Sequence[str]) -> list[str]:
+    """Those of ``missing`` that are neither WordNet ids nor numbers, which other rules could have mapped."""
+    return [name for name in missing if not (_WORDNET_ID.fullmatch(name) or name.isdecimal())]
 
 
 def _indices(source: LabelledImages, count: int) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ def to_onnx(module: nn.Module, example: torch.Tensor, settings: ExportSettings) 
         with _quiet():
             model = export(module, example, settings)
     except (RuntimeError, ValueError, TypeError, torch.onnx.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()
+        reason = str(error.__cause__ or error).strip().splitlines()
         raise ExportError(
             f"The {settings.exporter} exporter failed: {reason[0] if reason else type(error).__name__}",
             "Try the other exporter (--exporter dynamo or torchscript) or another --opset.",
@@ -100,12 +100,11 @@ def _require_opset(model: onnx.ModelProto, settings: ExportSettings) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' own progress and deprecation notices from the user's terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)

@@ -17,15 +17,16 @@ from torch import nn
 import edgecnn
 from edgecnn.architectures.normalisation import with_preprocess
 from edgecnn.artifact import Artifact, graph_input, graph_output, save_artifact
+from edgecnn.cards import find_card
 from edgecnn.engines import EngineOptions, open_engine
 from edgecnn.engines.base import Batch, Scores
-from edgecnn.errors import ArtifactError, ExportError
+from edgecnn.errors import ArtifactError, ExportError, UsageError
 from edgecnn.export.divergence import first_divergence
-from edgecnn.export.exporter import to_onnx
+from edgecnn.export.exporter import INPUT_NAME, OUTPUT_NAME, to_onnx
 from edgecnn.export.images import builtin_images, parity_batch
 from edgecnn.export.parity import BATCH_SIZES, check_parity, within_tolerance
 from edgecnn.export.settings import ExportSettings
-from edgecnn.spec import ModelSpec, Parity, Preprocess, Provenance
+from edgecnn.spec import ModelSpec, Parity, Preprocess, Provenance, TensorSpec
 from edgecnn.weights import Network
 
 __all__ = ["export_network", "resized"]
@@ -49,18 +50,20 @@ def export_network(
         observe: told what happens, a line at a time.
 
     Raises:
+        UsageError: the network does not take an input of that size.
         ExportError: the exporter failed, or the outputs differ by more than the tolerance; the message
             says where they first part ways.
         ArtifactError: the file cannot be written.
     """
     preprocess = replace(resized(network.preprocess, settings.size), in_graph=settings.input == "uint8")
     module = with_preprocess(network.module, preprocess).eval()
-    observe(f"Exporting {network.card.name} with the {settings.exporter} exporter, opset {settings.opset}")
-    model = to_onnx(module, _example(preprocess, settings.batch), settings)
-    spec = _spec(network, preprocess, model, settings)
-    observe("Comparing with PyTorch on real images")
+    spec = _spec(network, preprocess, settings)
     batch = parity_batch(images or builtin_images(), spec, settings.batch or max(BATCH_SIZES))
-    parity = _verified(module, model, spec, batch, path)
+    reference = _pytorch_scores(module, batch, spec)
+    observe(f"Exporting {network.card.name} with the {settings.exporter} exporter, opset {settings.opset}")
+    model = to_onnx(module, torch.from_numpy(batch[: settings.batch or 2]), settings)
+    observe("Comparing with PyTorch on real images")
+    parity = _verified(module, model, spec, batch, reference, path)
     return save_artifact(model, replace(spec, provenance=replace(spec.provenance, parity=parity)), path)
 
 
@@ -77,39 +80,52 @@ def resized(preprocess: Preprocess, size: tuple[int, int] | None) -> Preprocess:
     return replace(preprocess, crop=size, resize=(height, width))
 
 
-def _example(preprocess: Preprocess, batch: int | None) -> torch.Tensor:
-    height, width = preprocess.crop
-    if preprocess.in_graph:
-        return torch.zeros(batch or 2, height, width, preprocess.channels, dtype=torch.uint8)
-    return torch.zeros(batch or 2, preprocess.channels, height, width)
-
-
-def _spec(
-    network: Network, preprocess: Preprocess, model: onnx.ModelProto, settings: ExportSettings
-) -> ModelSpec:
-    """What the artifact will carry, but for its parity."""
+def _spec(network: Network, preprocess: Preprocess, settings: ExportSettings) -> ModelSpec:
+    """What the artifact is to carry, but for its parity."""
     libraries = ("torch", "torchvision", "onnx", *(["timm"] if network.card.source == "timm" else []))
     versions = {name: version(name) for name in libraries} | {"edgecnn": edgecnn.__version__}
+    batch = settings.batch or "batch"
+    pixels, channels = preprocess.crop, preprocess.channels
+    shape = (batch, *pixels, channels) if preprocess.in_graph else (batch, channels, *pixels)
     return ModelSpec(
         network=network.card.name,
         classes=network.classes,
-        input=graph_input(model),
-        output=graph_output(model),
+        input=TensorSpec(name=INPUT_NAME, dtype=settings.input, shape=shape),
+        output=TensorSpec(name=OUTPUT_NAME, dtype="float32", shape=(batch, len(network.classes))),
         preprocess=preprocess,
         weights=network.weights,
         provenance=Provenance(exporter=settings.exporter, opset=settings.opset, versions=versions),
     )
 
 
-def _verified(module: nn.Module, model: onnx.ModelProto, spec: ModelSpec, batch: Batch, path: Path) -> Parity:
+def _pytorch_scores(module: nn.Module, batch: Batch, spec: ModelSpec) -> Scores:
+    """What PyTorch answers; also the proof that the network takes this input at all."""
+    try:
+        with torch.inference_mode():
+            scores: Scores = module(torch.from_numpy(batch)).numpy()
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = spec.preprocess.crop
+        raise UsageError(
+            f"{spec.network} does not take an input of {height}x{width}: {str(error).splitlines()[0]}",
+            f"Choose a larger --size; {find_card(spec.network).preprocess.crop} is its own.",
+        ) from error
+    return scores
+
+
+def _verified(
+    module: nn.Module, model: onnx.ModelProto, spec: ModelSpec, batch: Batch, reference: Scores, path: Path
+) -> Parity:
     """The parity of ``model``, if it is within tolerance.
 
     Raises:
         ExportError: it is not, or the graph's input or output is not as asked for.
     """
-    _require_shapes(spec, batch)
-    with torch.inference_mode():
-        reference: Scores = module(torch.from_numpy(batch)).numpy()
+    if (graph_input(model), graph_output(model)) != (spec.input, spec.output):
+        raise ExportError(
+            f"The exporter wrote {graph_input(model)} -> {graph_output(model)}, "
+            f"not {spec.input} -> {spec.output}.",
+            "Try --exporter torchscript, or a fixed --batch.",
+        )
     with _beside(path) as temporary:
         artifact = save_artifact(model, spec, temporary)
         onnx.checker.check_model(str(temporary))
@@ -118,16 +134,6 @@ def _verified(module: nn.Module, model: onnx.ModelProto, spec: ModelSpec, batch:
     if not within_tolerance(parity):
         raise _parity_error(parity, str(first_divergence(module, model, spec, batch[:2]) or ""))
     return parity
-
-
-def _require_shapes(spec: ModelSpec, batch: Batch) -> None:
-    first = "batch" if spec.input.dynamic_batch else len(batch)
-    wanted = (first, *batch.shape[1:]), (first, len(spec.classes))
-    if (spec.input.shape, spec.output.shape) != wanted:
-        raise ExportError(
-            f"The exporter wrote {spec.input.shape} -> {spec.output.shape}, not {wanted[0]} -> {wanted[1]}.",
-            "Try --exporter torchscript, or a fixed --batch.",
-        )
 
 
 def _parity_error(parity: Parity, where: str) -> ExportError:

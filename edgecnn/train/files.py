@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn.atomic import require_writable
 from edgecnn.errors import TrainingError
 
 __all__ = ["RunFiles"]
@@ -37,12 +37,9 @@ class RunFiles:
         Raises:
             TrainingError: the folder cannot be made or written to, or the name is a folder's.
         """
-        remedy = "Choose another file with -o."
-        if self.checkpoint.is_dir():
-            raise TrainingError(f"{self.checkpoint} is a folder.", remedy)
         try:
-            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.checkpoint.parent):
-                pass
+            require_writable(self.checkpoint)
         except OSError as error:
-            raise TrainingError(f"{self.checkpoint} cannot be written: {error.strerror}.", remedy) from error
+            raise TrainingError(
+                f"{self.checkpoint} cannot be written: {error.strerror}.", "Choose another file with -o."
+            ) from error

@@ -50,6 +50,9 @@ def test_json_spec_and_classes(tmp_path: Path) -> None:
         (["alexnet", "--weights", "none.pth"], 1, "none.pth"),
         (["alexnet", "--check-image", "none.jpg"], 1, "none.jpg"),
         (["alexnet", "--classes", "none.txt"], 1, "none.txt"),
+        (["alexnet", "-o", "."], 1, "it is a folder"),
+        (["alexnet", "-o", "/proc/m.onnx"], 1, "/proc/m.onnx cannot be written"),
+        (["squeezenet1_1", "--weights", "random", "--size", "8"], 2, "does not take an input of 8x8"),
     ],
 )
 def test_bad_input(

@@ -136,6 +136,11 @@ def test_a_model_whose_classes_are_wordnet_ids(make_source: Any) -> None:
         map_labels(source, ["n00000005"])
 
 
+def test_only_the_stranger_among_wordnet_ids_is_blamed(make_source: Any) -> None:
+    with pytest.raises(DataError, match=r"has no class 'cats'\."):
+        map_labels(make_source(["cats", "n01443537"], [0, 1]), ["goldfish", "tench"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
