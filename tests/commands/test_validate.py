@@ -105,8 +105,11 @@ def test_a_drop_within_the_limit_passes_and_beyond_it_exits_with_3(
     assert _validate(*arguments, "--max-drop", "50").exit_code == 0
 
 
-def test_a_drop_without_a_reference_is_wrong_usage(reader: Make, folder: Make) -> None:
-    result = _validate(reader(), "--data", folder(labels=[1]), "--max-drop", "1")
+@pytest.mark.parametrize("option", [("--max-drop", "1"), ("--reference-engine", "ort")])
+def test_what_needs_a_reference_is_wrong_usage_without_one(
+    reader: Make, folder: Make, option: tuple[str, str]
+) -> None:
+    result = _validate(reader(), "--data", folder(labels=[1]), *option)
     assert result.exit_code == 2
     assert "--reference" in result.stderr
 
