@@ -117,13 +117,6 @@ def test_multiply_accumulates_are_those_of_the_network(card: ModelCard) -> None:
     assert sum(counts) == card.macs
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("card", CARDS, ids=by_name)
-def test_smallest_input_passes(card: ModelCard) -> None:
-    logits = outline(card)(torch.empty(2, card.preprocess.channels, *card.smallest, device="meta"))
-    assert logits.shape == (2, len(card.classes))
-
-
 @pytest.mark.parametrize("card", TORCHVISION, ids=by_name)
 def test_torchvision_card_repeats_its_weights(card: ModelCard) -> None:
     weights = weights_of(card)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgecnn.artifact import file_sha256
-from edgecnn.cards import all_cards, find_card
+from edgecnn.cards import find_card
 from edgecnn.checkpoint import Checkpoint, save_checkpoint
 from edgecnn.errors import WeightsError
 from edgecnn.spec import Preprocess, WeightsId
@@ -183,9 +183,17 @@ def test_pretrained_weights_that_nobody_published() -> None:
     assert "--weights random" in caught.value.remedy
 
 
+#: One for each way of naming parameters, and each that drops auxiliary heads.
+REPRESENTATIVES = (
+    *("lenet5", "shufflenet_v1_x0_5", "cifar_resnet20", "squeezenet1_1", "mobilenet_v2", "densenet121"),
+    *("googlenet", "inception_v3", "efficientnet_b0", "convnext_tiny", "regnet_y_400mf"),
+    *("mobilenetv1_100", "seresnet50", "resnetv2_50"),
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [card.name for card in all_cards()])
-def test_every_network_comes_back_from_its_own_state_dict(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", REPRESENTATIVES)
+def test_a_network_comes_back_from_its_own_state_dict(tmp_path: Path, name: str) -> None:
     card = find_card(name)
     network = load_network(card, "random", seed=1, classes=("a", "b", "c"))
     torch.save(network.module.state_dict(), tmp_path / "state.pth")
