@@ -11,6 +11,7 @@ EdgecnnError (1)
 ├── ExportError                 the exporter failed, or its result is not equal to PyTorch
 ├── DataError                   labelled data cannot be read or mapped to the model's classes
 │   └── ImageError              one image file cannot be used
+├── QuantizationError           a model or its calibration data do not allow quantising it
 ├── ResultError                 a file of measurements cannot be read or written
 ├── TrainingError               training cannot start or go on
 └── EngineError                 an engine failed while running
@@ -33,6 +34,7 @@ __all__ = [
     "ExportError",
     "GateError",
     "ImageError",
+    "QuantizationError",
     "ResultError",
     "SpecMissingError",
     "TrainingError",
@@ -134,6 +136,10 @@ class ImageError(DataError):
         super().__init__(f"{image}: {reason}", remedy)
         self.image = image
         self.reason = reason
+
+
+class QuantizationError(EdgecnnError):
+    """A model cannot be quantised as asked, or its calibration data do not allow it."""
 
 
 class ResultError(EdgecnnError):

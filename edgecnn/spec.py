@@ -22,6 +22,9 @@ __all__ = [
     "Precision",
     "Preprocess",
     "Provenance",
+    "Quantization",
+    "QuantizationAccuracy",
+    "QuantizationSpeed",
     "TensorSpec",
     "WeightsId",
     "decode_spec",
@@ -146,6 +149,86 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationAccuracy:
+    """What quantising cost, image by image against the model that was quantised.
+
+    Attributes:
+        data: the images' source.
+        fingerprint: of the images, labels and order.
+        n: how many they are.
+        reference_top1: percent that the float model has right.
+        top1: percent that the quantised one has right.
+        drop: reference minus quantised, in percentage points.
+        drop_ci95: its 95 % interval, paired.
+        agreement: percent of images with the same first choice.
+    """
+
+    data: str
+    fingerprint: str
+    n: int
+    reference_top1: float
+    top1: float
+    drop: float
+    drop_ci95: tuple[float, float]
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationSpeed:
+    """Latency of one image on one thread against the float model, both in alternation in one run.
+
+    Attributes:
+        engine: what ran.
+        cpu: where.
+        reference_ms: median latency of the float model.
+        ms: median latency of the quantised one.
+        ratio: median of the pairwise ratios float / quantised; above 1 is faster.
+        ratio_spread: 10th and 90th percentile of those ratios.
+    """
+
+    engine: str
+    cpu: str
+    reference_ms: float
+    ms: float
+    ratio: float
+    ratio_spread: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """How an artifact was quantised, and what was measured of it right afterwards.
+
+    Attributes:
+        recipe: as asked for, such as "auto".
+        target: the engine that it is for: "ort", "openvino" or "trt".
+        scheme: data types of activations and weights, such as "uint8 x int8 per channel".
+        source_sha256: of the model that was quantised.
+        calibration: name of the source of calibration images; None where none are needed.
+        calibration_images: how many of its images the ranges come from.
+        calibration_sha256: their fingerprint.
+        steps: what was done, in order, each kept because it helped.
+        kept_float: names of the weighted nodes that stayed in float.
+        int8_mac_share: percent of the multiply-accumulates that the engine really runs in int8; None where
+            it was not measured.
+        accuracy: None where it was not measured.
+        speed: likewise.
+    """
+
+    recipe: str
+    target: str
+    scheme: str
+    source_sha256: str
+    calibration: str | None = None
+    calibration_images: int | None = None
+    calibration_sha256: str | None = None
+    steps: tuple[str, ...] = ()
+    kept_float: tuple[str, ...] = ()
+    int8_mac_share: float | None = None
+    accuracy: QuantizationAccuracy | None = None
+    speed: QuantizationSpeed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """All that an engine, a validation run or a server must know of a model besides its graph.
 
@@ -159,6 +242,7 @@ class ModelSpec:
         precision: what most of the arithmetic runs in.
         scores: whether the output holds logits or probabilities.
         provenance: what made it.
+        quantization: how it was quantised; None for what was not.
     """
 
     network: str
@@ -170,6 +254,7 @@ class ModelSpec:
     precision: Precision = "fp32"
     scores: Literal["logits", "probabilities"] = "logits"
     provenance: Provenance = field(default_factory=Provenance)
+    quantization: Quantization | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["decibel", "mcnemar_exact", "powers", "sqnr_db", "wilson_interval"]
+__all__ = ["decibel", "mcnemar_exact", "paired_drop_interval", "powers", "sqnr_db", "wilson_interval"]
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -60,6 +60,32 @@ def mcnemar_exact(gained: int, lost: int) -> float:
         term = term * (n - i) // (i + 1)
         tail += term
     return min(1.0, 2 * tail / (1 << n))
+
+
+def paired_drop_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of how much lower the second of two proportions is, measured on the same trials.
+
+    The adjusted Wald interval of Bonett and Price (J. Educational and Behavioral Statistics 37, 2012), which
+    holds its coverage for few discordant pairs, where the plain one shrinks to a point.
+
+    Args:
+        gained: trials in which only the second succeeded.
+        lost: trials in which only the first did.
+        n: all trials, at least 1 and at least ``gained + lost``.
+        confidence: between 0 and 1, both excluded.
+
+    Returns:
+        Both bounds, from -1 to 1; positive where the second is lower.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    if gained < 0 or lost < 0 or n < 1 or gained + lost > n or not 0 < confidence < 1:
+        raise ValueError(f"no interval for {gained} gained, {lost} lost of {n} at confidence {confidence}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    down, up = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
+    half = z * math.sqrt((down + up - (down - up) ** 2) / (n + 2))
+    return max(-1.0, down - up - half), min(1.0, down - up + half)
 
 
 def sqnr_db(reference: NDArray[Any], other: NDArray[Any]) -> float | None:

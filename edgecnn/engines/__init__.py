@@ -35,6 +35,7 @@ class EngineEntry:
 
 ENGINES = {
     "ort": EngineEntry("edgecnn.engines.ort:OrtEngine", "onnxruntime", "cpu"),
+    "openvino": EngineEntry("edgecnn.engines.openvino:OpenVinoEngine", "openvino", "openvino"),
     "torch": EngineEntry("edgecnn.engines.torch:TorchEngine", "torch", "export"),
     "torch-compile": EngineEntry("edgecnn.engines.torch:CompiledTorchEngine", "torch", "export"),
 }

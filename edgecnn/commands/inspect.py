@@ -1,0 +1,233 @@
+"""``edgecnn inspect``: what is in a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from edgecnn.commands.console import Column, Terminal, terminal_options
+from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
+from edgecnn.errors import SpecMissingError
+from edgecnn.graph.inventory import Inventory, PrecisionShare, StoredNumbers, take_inventory
+from edgecnn.graph.layers import ActivationRange, GraphLayer, WeightScales
+from edgecnn.spec import ModelSpec, Parity, Preprocess, Provenance, TensorSpec, WeightsId
+
+__all__ = ["inspect"]
+
+_WRITTEN = "As written in the file; what an engine really runs in is measured by 'edgecnn quantize'."
+
+#: The fields of a spec that have a line of their own; further records are printed as they are.
+_SHOWN = frozenset(
+    {"network", "classes", "input", "output", "preprocess", "weights", "precision", "scores", "provenance"}
+)
+
+_STORED = (
+    Column("stored as", number=False),
+    Column("tensors"),
+    Column("numbers"),
+    Column("%"),
+    Column("bytes"),
+    Column("%"),
+)
+_PRECISIONS = (
+    Column("precision", number=False),
+    Column("nodes", number=False),
+    Column("MACs (M)"),
+    Column("%"),
+)
+_LAYERS = (
+    Column("node", number=False),
+    Column("op", number=False),
+    Column("output"),
+    Column("precision", number=False),
+    Column("MACs (M)"),
+    Column("weight\nbytes"),
+    Column("input: low..high\n(scale, zero point)"),
+    Column("output: low..high\n(scale, zero point)"),
+    Column("weight scales"),
+)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--layers", is_flag=True, help="Show every node with weights or quantised activations.")
+@model_options
+@terminal_options
+def inspect(terminal: Terminal, model: str, layers: bool, model_options: ModelOptions) -> None:
+    """Show what a model file holds: its spec, its operators, its precision, its quantisation.
+
+    MODEL is a file or a network's name. A file that edgecnn did not write is shown without a spec.
+    Multiply-accumulates (MACs) are for one image.
+    """
+    path, spec = _resolved(model, model_options, terminal)
+    inventory = take_inventory(path)
+    if terminal.json:
+        terminal.document({"model": str(path), "spec": spec, "inventory": inventory})
+        return
+    for name, text in (*_file_facts(path, inventory), *_spec_facts(spec)):
+        terminal.line(f"{name:<17}{text}")
+    terminal.line("")
+    terminal.table(_STORED, [_stored_row(stored) for stored in inventory.stored])
+    _print_precisions(terminal, inventory)
+    if layers:
+        terminal.table(_LAYERS, [_layer_row(layer) for layer in inventory.layers])
+
+
+def _resolved(model: str, options: ModelOptions, terminal: Terminal) -> tuple[Path, ModelSpec | None]:
+    """The file, and its spec unless nothing tells it."""
+    try:
+        (artifact,) = resolve_models([model], options, terminal.note)
+    except SpecMissingError:
+        return Path(model), None
+    return artifact.path, artifact.spec
+
+
+def _print_precisions(terminal: Terminal, inventory: Inventory) -> None:
+    if not inventory.precisions:
+        terminal.line("There are no convolutions and no matrix products.")
+        return
+    terminal.table(_PRECISIONS, [_precision_row(share) for share in inventory.precisions])
+    terminal.line(_WRITTEN)
+    if inventory.nodes_of_unknown_macs:
+        terminal.line(
+            f"MACs of {inventory.nodes_of_unknown_macs} nodes are not known: their shape is dynamic."
+        )
+
+
+def _file_facts(path: Path, inventory: Inventory) -> Iterator[tuple[str, str]]:
+    """The file, line by line."""
+    opsets = ", ".join(f"{domain} {version}" for domain, version in inventory.opsets.items())
+    yield "file", str(path)
+    yield "size", f"{inventory.bytes / 2**20:.2f} MiB ({inventory.bytes:,} bytes)"
+    yield "sha256", inventory.sha256
+    yield "format", f"ONNX IR {inventory.ir_version}, opset {opsets}"
+    yield "producer", inventory.producer or "not stated"
+    yield "metadata", ", ".join(f"{key}={value}" for key, value in inventory.metadata.items()) or "none"
+    yield "graph inputs", "; ".join(inventory.inputs)
+    yield "graph outputs", "; ".join(inventory.outputs)
+    yield "operators", ", ".join(f"{name} {count}" for name, count in inventory.operators.items())
+
+
+def _spec_facts(spec: ModelSpec | None) -> Iterator[tuple[str, str]]:
+    """The spec, line by line."""
+    if spec is None:
+        yield (
+            "spec",
+            "none: the file carries none, so preprocessing and classes are unknown; --spec states it",
+        )
+        return
+    yield "network", spec.network
+    yield "classes", _classes(spec.classes)
+    yield "input", _tensor(spec.input)
+    yield "output", _tensor(spec.output)
+    yield "preprocess", _preprocess(spec.preprocess)
+    yield "weights", _weights(spec.weights)
+    yield "precision", f"{spec.precision}, as the spec says"
+    yield "scores", spec.scores
+    yield from _provenance(spec.provenance)
+    record: dict[str, Any] = msgspec.to_builtins(spec)
+    further = {name: value for name, value in record.items() if name not in _SHOWN and value is not None}
+    yield from _flat(further)
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A record of any form: one line per value, named by its path."""
+    for name, value in record.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            yield f"{prefix}{name}".ljust(16), text
+
+
+def _classes(classes: tuple[str, ...]) -> str:
+    shown = classes if len(classes) <= 4 else (*classes[:2], "...", classes[-1])
+    return f"{len(classes)} ({', '.join(shown)})"
+
+
+def _tensor(tensor: TensorSpec) -> str:
+    return f"{tensor.name}: {tensor.dtype} ({', '.join(map(str, tensor.shape))})"
+
+
+def _preprocess(preprocess: Preprocess) -> str:
+    """``resize 256 (bilinear), crop 224x224, RGB, /255, mean 0.485 0.456 0.406, std 0.229 0.224 0.225``."""
+    resize = preprocess.resize
+    if resize is None:
+        how = "no resize"
+    else:
+        size = f"{resize[0]}x{resize[1]}" if isinstance(resize, tuple) else f"short side to {resize}"
+        antialias = ", antialiased" if preprocess.antialias else ""
+        how = f"resize {size} ({preprocess.interpolation}{antialias})"
+    mean = " ".join(f"{value:g}" for value in preprocess.mean)
+    std = " ".join(f"{value:g}" for value in preprocess.std)
+    crop = f"{preprocess.crop[0]}x{preprocess.crop[1]}"
+    normalise = f"{preprocess.color}, /{preprocess.divisor:g}, mean {mean}, std {std}"
+    where = "; normalised in the graph" if preprocess.in_graph else ""
+    return f"{how}, crop {crop}, {normalise}{where}"
+
+
+def _weights(weights: WeightsId) -> str:
+    sha256 = f" (sha256 {weights.sha256})" if weights.sha256 else ""
+    return f"{weights.kind}: {weights.name}{sha256}"
+
+
+def _provenance(provenance: Provenance) -> Iterator[tuple[str, str]]:
+    opset = f", opset {provenance.opset}" if provenance.opset is not None else ""
+    yield "exporter", f"{provenance.exporter}{opset}"
+    yield "made with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items()) or "-"
+    yield "parity", "not measured" if provenance.parity is None else _parity(provenance.parity)
+
+
+def _parity(parity: Parity) -> str:
+    sqnr = "infinite" if parity.sqnr_db is None else f"{parity.sqnr_db:.1f} dB"
+    return (
+        f"on {parity.images} images: largest difference {parity.max_abs:.2g} ({parity.max_rel:.2g} of the "
+        f"largest logit), SQNR {sqnr}, top-1 agreement {parity.top1_agreement:g} %"
+    )
+
+
+def _stored_row(stored: StoredNumbers) -> Sequence[object]:
+    numbers, size = f"{stored.numbers:,}", f"{stored.bytes:,}"
+    return (
+        stored.dtype,
+        stored.tensors,
+        numbers,
+        f"{stored.numbers_share:.2f}",
+        size,
+        f"{stored.bytes_share:.2f}",
+    )
+
+
+def _precision_row(share: PrecisionShare) -> Sequence[object]:
+    nodes = ", ".join(f"{op} {count}" for op, count in share.nodes.items())
+    part = None if share.macs_share is None else f"{share.macs_share:.1f}"
+    return share.precision, nodes, f"{share.macs / 1e6:,.2f}", part
+
+
+def _layer_row(layer: GraphLayer) -> Sequence[object]:
+    shape = None if layer.output_shape is None else "x".join(map(str, layer.output_shape))
+    return (
+        layer.node,
+        layer.op,
+        shape,
+        layer.precision,
+        None if not layer.macs else f"{layer.macs / 1e6:,.3f}",
+        f"{layer.weight_bytes:,}" if layer.weight_bytes else None,
+        "\n".join(map(_range, layer.inputs)) or None,
+        None if layer.output is None else _range(layer.output),
+        None if layer.weight_scales is None else _scales(layer.weight_scales),
+    )
+
+
+def _range(found: ActivationRange) -> str:
+    limits = f"{found.low:.4g}..{found.high:.4g}"
+    return f"{limits} ({found.scale:.3g}, {found.zero_point})"
+
+
+def _scales(scales: WeightScales) -> str:
+    limits = f"{scales.low:.3g}" if scales.count == 1 else f"{scales.low:.3g}..{scales.high:.3g}"
+    return f"{limits} {scales.granularity}"

@@ -1,0 +1,78 @@
+"""Who makes and who reads each value of a graph."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+__all__ = ["GraphIndex", "attribute", "opset_version"]
+
+
+class GraphIndex:
+    """A graph's nodes by the values that they make and read, as they were when it was made.
+
+    Attributes:
+        graph: the graph itself.
+        producers: value name -> the node that makes it.
+        consumers: value name -> the nodes that read it, in the order of the graph.
+        outputs: names of the graph's outputs.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.producers = {name: node for node in model.graph.node for name in node.output if name}
+        self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in model.graph.node:
+            for name in dict.fromkeys(node.input):
+                self.consumers[name].append(node)
+        self.outputs = {value.name for value in model.graph.output}
+        self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def is_constant(self, name: str) -> bool:
+        """Whether ``name`` is an initialiser."""
+        return name in self._initializers
+
+    def constant(self, name: str) -> NDArray[Any]:
+        """The initialiser ``name``, as a new array.
+
+        Raises:
+            KeyError: it is none.
+        """
+        return numpy_helper.to_array(self._initializers[name])
+
+    def replace_constant(self, name: str, values: NDArray[Any]) -> None:
+        """Give the initialiser ``name`` other values."""
+        self._initializers[name].CopyFrom(numpy_helper.from_array(values, name))
+
+    def add_constant(self, name: str, values: NDArray[Any]) -> str:
+        """Add an initialiser under ``name``, or that with a number behind where it is taken; its name."""
+        free, number = name, 1
+        while free in self._initializers or free in self.producers:
+            number += 1
+            free = f"{name}_{number}"
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(values), free))
+        self._initializers[free] = self.graph.initializer[-1]
+        return free
+
+    def sole_consumer(self, name: str) -> onnx.NodeProto | None:
+        """The one node that reads the value; None if there are several or none, or it is an output."""
+        nodes = self.consumers.get(name, [])
+        return nodes[0] if len(nodes) == 1 and name not in self.outputs else None
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:  # noqa: ANN401 - as ONNX has it
+    """The attribute ``name`` of ``node``, or ``default`` where it is not written."""
+    for entry in node.attribute:
+        if entry.name == name:
+            return onnx.helper.get_attribute_value(entry)
+    return default
+
+
+def opset_version(model: onnx.ModelProto) -> int:
+    """Of the standard operators."""
+    return next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})

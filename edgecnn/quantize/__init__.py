@@ -1,0 +1,1 @@
+"""Quantisation: calibration, recipes, and whether the result holds elsewhere."""

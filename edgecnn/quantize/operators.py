@@ -1,0 +1,100 @@
+"""Operators for ONNX's evaluator in numpy: those that it lacks in old opsets, or has slow ones for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from onnx.reference.op_run import OpRun
+
+from edgecnn.quantize.windows import ConvWindow, depthwise, padded, patches
+
+__all__ = ["OPERATORS", "Conv", "DequantizeLinear", "MaxPool", "QuantizeLinear"]
+
+Array = NDArray[Any]
+
+
+class QuantizeLinear(OpRun):
+    """ONNX's, for scales of a tensor or of an axis: divide, round half to even, add, limit."""
+
+    op_domain = ""
+
+    def _run(
+        self, real: Array, scale: Array, zero_point: Array | None = None, axis: int = 1, **_: object
+    ) -> tuple[Array]:
+        zero = np.zeros((), np.uint8) if zero_point is None else zero_point
+        limits = np.iinfo(zero.dtype)
+        steps = np.rint(real / _along(scale, axis, real.ndim))
+        steps += _along(zero, axis, real.ndim).astype(real.dtype)
+        return (np.clip(steps, limits.min, limits.max).astype(zero.dtype),)
+
+
+class DequantizeLinear(OpRun):
+    """ONNX's, for scales of a tensor or of an axis."""
+
+    op_domain = ""
+
+    def _run(
+        self, stored: Array, scale: Array, zero_point: Array | None = None, axis: int = 1, **_: object
+    ) -> tuple[Array]:
+        zero = np.zeros((), stored.dtype) if zero_point is None else zero_point
+        steps = stored.astype(np.int64) if stored.itemsize > 2 else stored.astype(np.float32)
+        centred = steps - _along(zero, axis, stored.ndim).astype(steps.dtype)
+        return (np.asarray(centred * _along(scale, axis, stored.ndim), scale.dtype),)
+
+
+class MaxPool(OpRun):
+    """ONNX's, over height and width, without indices."""
+
+    op_domain = ""
+
+    def _run(self, images: Array, **attributes: Any) -> tuple[Array]:  # noqa: ANN401 - of many types
+        window = ConvWindow.from_attributes(attributes, tuple(attributes["kernel_shape"]))
+        if attributes.get("ceil_mode"):
+            window = window.reaching_the_end((images.shape[2], images.shape[3]))
+        lowest = np.iinfo(images.dtype).min if images.dtype.kind in "iu" else -np.inf
+        whole = padded(images, window, lowest)
+        seen = sliding_window_view(whole, window.span, axis=(2, 3))
+        (down, right), (skip_down, skip_right) = window.strides, window.dilations
+        return (seen[:, :, ::down, ::right, ::skip_down, ::skip_right].max(axis=(4, 5)),)
+
+
+class Conv(OpRun):
+    """ONNX's in float32, over height and width."""
+
+    op_domain = ""
+
+    def _run(
+        self, images: Array, weight: Array, bias: Array | None = None, **attributes: object
+    ) -> tuple[Array]:
+        window = ConvWindow.from_attributes(attributes, weight.shape[2:])
+        whole = padded(images, window, 0)
+        if window.groups > 1 and weight.shape[:2] == (window.groups, 1):
+            result = depthwise(whole, weight[:, 0], window)
+        else:
+            result = _grouped(whole, weight, window)
+        return (result if bias is None else result + bias[:, None, None],)
+
+
+OPERATORS: tuple[type[OpRun], ...] = (QuantizeLinear, DequantizeLinear, MaxPool, Conv)
+
+
+def _along(values: Array, axis: int, dimensions: int) -> Array:
+    """One number, or one per element of ``axis``, as broadcast against ``dimensions``."""
+    if values.size == 1:
+        return values.reshape(())
+    shape = [1] * dimensions
+    shape[axis] = values.size
+    return values.reshape(shape)
+
+
+def _grouped(images: Array, weight: Array, window: ConvWindow) -> Array:
+    channels = np.split(images, window.groups, axis=1)
+    kernels = np.split(weight, window.groups)
+    parts = [
+        patches(part, window) @ kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+        for part, kernel in zip(channels, kernels, strict=True)
+    ]
+    return np.ascontiguousarray(np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2))
