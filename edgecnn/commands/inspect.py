@@ -69,7 +69,7 @@ def inspect(terminal: Terminal, model: str, layers: bool, model_options: ModelOp
         terminal.document({"model": str(path), "spec": spec, "inventory": inventory})
         return
     for name, text in (*_file_facts(path, inventory), *_spec_facts(spec)):
-        terminal.line(f"{name:<17}{text}")
+        terminal.line(f"{name:<16} {text}")
     terminal.line("")
     terminal.table(_STORED, [_stored_row(stored) for stored in inventory.stored])
     _print_precisions(terminal, inventory)
@@ -141,7 +141,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from _flat(value, f"{prefix}{name}.")
         elif value is not None:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            yield f"{prefix}{name}".ljust(16), text
+            yield f"{prefix}{name}", text
 
 
 def _classes(classes: tuple[str, ...]) -> str:

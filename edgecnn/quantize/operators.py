@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx.reference.op_run import OpRun
 
 from edgecnn.quantize.windows import ConvWindow, depthwise, padded, patches
 
-__all__ = ["OPERATORS", "Conv", "DequantizeLinear", "MaxPool", "QuantizeLinear"]
+__all__ = ["OPERATORS", "AveragePool", "Conv", "DequantizeLinear", "MaxPool", "QuantizeLinear"]
 
 Array = NDArray[Any]
 
@@ -61,6 +62,24 @@ class MaxPool(OpRun):
         return (seen[:, :, ::down, ::right, ::skip_down, ::skip_right].max(axis=(4, 5)),)
 
 
+class AveragePool(OpRun):
+    """ONNX's, over height and width."""
+
+    op_domain = ""
+
+    def _run(self, images: Array, **attributes: Any) -> tuple[Array]:  # noqa: ANN401 - of many types
+        window = ConvWindow.from_attributes(attributes, tuple(attributes["kernel_shape"]))
+        counted = padded(np.ones((1, 1, *images.shape[2:]), images.dtype), window, _counts(attributes))
+        whole = padded(images, window, 0)
+        longer = window.reaching_the_end((images.shape[2], images.shape[3])).pads
+        if attributes.get("ceil_mode") and longer is not None:
+            size = [longer[at] + longer[at + 2] + images.shape[at + 2] for at in (0, 1)]
+            counted, whole = (_extended(each, size) for each in (counted, whole))
+        ones = np.ones((1, *window.kernel), images.dtype)
+        sums = depthwise(whole, np.repeat(ones, images.shape[1], axis=0), window)
+        return (sums / depthwise(counted, ones, window),)
+
+
 class Conv(OpRun):
     """ONNX's in float32, over height and width."""
 
@@ -78,7 +97,18 @@ class Conv(OpRun):
         return (result if bias is None else result + bias[:, None, None],)
 
 
-OPERATORS: tuple[type[OpRun], ...] = (QuantizeLinear, DequantizeLinear, MaxPool, Conv)
+OPERATORS: tuple[type[OpRun], ...] = (QuantizeLinear, DequantizeLinear, MaxPool, AveragePool, Conv)
+
+
+def _counts(attributes: Mapping[str, Any]) -> int:
+    """1 where the padding counts as pixels of value 0, else 0."""
+    return 1 if attributes.get("count_include_pad") else 0
+
+
+def _extended(images: Array, size: Sequence[int]) -> Array:
+    """(N, C, H, W) with zeros below and beside it, up to ``size``."""
+    below, beside = size[0] - images.shape[2], size[1] - images.shape[3]
+    return np.pad(images, ((0, 0), (0, 0), (0, below), (0, beside)))
 
 
 def _along(values: Array, axis: int, dimensions: int) -> Array:

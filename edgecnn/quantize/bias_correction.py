@@ -1,0 +1,98 @@
+"""Takes out of each bias the mean error that rounding the weights puts into it.
+
+Rounding changes a layer's output by ``(W_rounded - W) x``, whose mean over images is not zero, because the
+inputs, after a ReLU, are not zero on average. The mean goes into the bias with the opposite sign (Nagel et
+al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019, section 4.2). Layer
+by layer, each from its own input's mean, so that errors do not add up along the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgecnn.graph.index import GraphIndex, attribute
+
+__all__ = ["bias_name", "correct_biases", "round_weights", "weighted_nodes"]
+
+
+def weighted_nodes(index: GraphIndex) -> list[onnx.NodeProto]:
+    """Convolutions, and products whose weights are stored as (outputs, inputs), with constant weights."""
+    return [
+        node
+        for node in index.graph.node
+        if (node.op_type == "Conv" or (node.op_type == "Gemm" and attribute(node, "transB", 0) == 1))
+        and index.is_constant(node.input[1])
+    ]
+
+
+def round_weights(weights: NDArray[np.float32], levels: int = 127) -> NDArray[np.float32]:
+    """``weights`` (outputs, ...) rounded to symmetric integers of one scale per output, and scaled back.
+
+    Args:
+        weights: of any number of dimensions, the first of which is the output channel.
+        levels: the largest integer: 127, or 64 where the range of weights is reduced to 7 bits.
+
+    Returns:
+        Of the same shape; no value is further off than half a step, ``max(abs(row)) / levels / 2``.
+    """
+    flat = weights.reshape(len(weights), -1)
+    steps = np.abs(flat).max(axis=1, keepdims=True) / levels
+    steps[steps == 0] = 1.0
+    rounded = np.clip(np.rint(flat / steps), -levels, levels) * steps
+    return rounded.reshape(weights.shape).astype(np.float32)
+
+
+def correct_biases(model: onnx.ModelProto, means: Mapping[str, NDArray[np.float64]], levels: int) -> int:
+    """Correct the biases of ``model`` for the rounding of its weights that is to come.
+
+    Args:
+        model: in float; changed in place. A layer without a bias gets one.
+        means: value name -> (C,) mean of each of its channels over calibration images.
+        levels: the largest integer that a weight will be rounded to.
+
+    Returns:
+        How many layers were corrected.
+    """
+    index = GraphIndex(model)
+    corrected = 0
+    for node in weighted_nodes(index):
+        if node.input[0] in means:
+            weights = index.constant(node.input[1])
+            _shift(node, index, _mean_error(node, weights, means[node.input[0]], levels))
+            corrected += 1
+    return corrected
+
+
+def bias_name(node: onnx.NodeProto, index: GraphIndex) -> str:
+    """The initialiser that is the bias of ``node``, made of zeros where it has none."""
+    if len(node.input) < 3 or not node.input[2]:
+        outputs = index.constant(node.input[1]).shape[0]
+        del node.input[2:]
+        node.input.append(index.add_constant(f"{node.name}.bias", np.zeros(outputs, np.float32)))
+    return str(node.input[2])
+
+
+def _mean_error(
+    node: onnx.NodeProto, weights: NDArray[np.float32], mean: NDArray[np.float64], levels: int
+) -> NDArray[np.float64]:
+    """(outputs,): the mean of ``(W_rounded - W) x``; padding at the borders is neglected."""
+    error = round_weights(weights, levels).astype(np.float64) - weights
+    per_input = error.reshape(len(weights), weights.shape[1], -1).sum(axis=2)
+    groups = attribute(node, "group", 1)
+    by_group = per_input.reshape(groups, len(weights) // groups, weights.shape[1])
+    shift: NDArray[np.float64] = np.einsum("goi,gi->go", by_group, mean.reshape(groups, -1)).ravel()
+    return shift
+
+
+def _shift(node: onnx.NodeProto, index: GraphIndex, error: NDArray[np.float64]) -> None:
+    """A bias that several nodes share is copied first."""
+    name = bias_name(node, index)
+    values = (index.constant(name) - error).astype(np.float32)
+    if len(index.consumers[name]) > 1:
+        node.input[2] = index.add_constant(f"{node.name}.bias", values)
+    else:
+        index.replace_constant(name, values)

@@ -1,0 +1,153 @@
+"""What values a model's activations take on images: histograms and channel statistics, streamed.
+
+Memory does not grow with the number of images: each batch of activations is reduced to histograms of fixed
+size and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgecnn.errors import QuantizationError
+from edgecnn.graph.index import GraphIndex
+from edgecnn.quantize.histogram import Histogram
+from edgecnn.quantize.sessions import Images, Session
+
+__all__ = ["Calibration", "ChannelStatistics", "calibrate", "measure_channels"]
+
+#: Images between two looks at the ranges, for the convergence figure.
+_SHARE_OF_LAST = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The activations of a model on calibration images.
+
+    Attributes:
+        histograms: value name -> its histogram, the input's included.
+        images: how many images went in.
+        convergence: by how much, in percent of their width, the last quarter of the images widened the
+            ranges: the median over all activations. Above a few percent, more images would still change them.
+    """
+
+    histograms: dict[str, Histogram]
+    images: int
+    convergence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """Of one activation (N, C, ...) over all images and positions.
+
+    Attributes:
+        mean: (C,) float64.
+        largest: (C,) float64, the largest absolute value.
+    """
+
+    mean: NDArray[np.float64]
+    largest: NDArray[np.float64]
+
+
+def calibrate(
+    model: onnx.ModelProto, batches: Iterable[Images], expected: int, *, threads: int
+) -> Calibration:
+    """Histograms of all float activations that ``model`` computes.
+
+    Args:
+        model: in float32.
+        batches: images as the model takes them; read once, one batch at a time.
+        expected: how many images there will be, for the convergence figure.
+        threads: to use.
+
+    Raises:
+        QuantizationError: an activation is NaN or infinite; the message names its node.
+    """
+    names = _float_values(model)
+    session = Session(_observed(model, names), threads=threads)
+    source = model.graph.input[0].name
+    histograms: dict[str, Histogram] = {}
+    earlier: dict[str, float] = {}
+    seen = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in batches:
+            values = [batch, *session.run(batch, names)]
+            found = pool.map(_histogram, values)
+            for name, histogram in zip([source, *names], found, strict=True):
+                if histogram is None:
+                    raise _not_finite(model, name)
+                histograms[name] = histograms[name] + histogram if name in histograms else histogram
+            seen += len(batch)
+            if not earlier and seen >= (1 - _SHARE_OF_LAST) * expected:
+                earlier = {name: histogram.high - histogram.low for name, histogram in histograms.items()}
+    return Calibration(histograms, seen, _widening(earlier, histograms))
+
+
+def measure_channels(
+    model: onnx.ModelProto, names: Iterable[str], images: Images, *, threads: int
+) -> dict[str, ChannelStatistics]:
+    """Channel statistics of the values ``names``, the input's among them if asked for."""
+    source = model.graph.input[0].name
+    inner = [name for name in dict.fromkeys(names) if name != source]
+    session = Session(_observed(model, inner), threads=threads)
+    sums: dict[str, NDArray[np.float64]] = {}
+    largest: dict[str, NDArray[np.float64]] = {}
+    for start in range(0, len(images), 4):
+        batch = images[start : start + 4]
+        for name, value in zip([source, *inner], [batch, *session.run(batch, inner)], strict=True):
+            channels = value.reshape(*value.shape[:2], -1)
+            sums[name] = sums.get(name, 0) + channels.mean(axis=2, dtype=np.float64).sum(axis=0)
+            largest[name] = np.maximum(largest.get(name, 0), np.abs(channels).max(axis=(0, 2)))
+    return {name: ChannelStatistics(sums[name] / len(images), largest[name]) for name in sums}
+
+
+def _float_values(model: onnx.ModelProto) -> list[str]:
+    """What nodes compute in float32, in the order of the graph."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    floats = {
+        value.name
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    }
+    return [name for node in model.graph.node for name in node.output if name in floats]
+
+
+def _observed(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """A copy of ``model`` that also returns the values ``names``."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    present = {value.name for value in model.graph.output}
+    for name in names:
+        if name not in present:
+            value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            observed.graph.output.append(value)
+    return observed
+
+
+def _histogram(values: NDArray[np.float32]) -> Histogram | None:
+    """None for values that are not finite."""
+    try:
+        return Histogram.of(values)
+    except ValueError:
+        return None
+
+
+def _not_finite(model: onnx.ModelProto, name: str) -> QuantizationError:
+    node = GraphIndex(model).producers.get(name)
+    maker = f"the node {node.name!r} ({node.op_type})" if node is not None else "the model's input"
+    return QuantizationError(
+        f"Calibration met NaN or infinity in {name!r}, from {maker}.",
+        "Check the weights and the preprocessing: 'edgecnn validate' the float model first. If only one node "
+        "overflows, keep it in float: --keep-float NODE.",
+    )
+
+
+def _widening(earlier: dict[str, float], histograms: dict[str, Histogram]) -> float:
+    widths = [(earlier[name], histograms[name].high - histograms[name].low) for name in earlier]
+    shares = [100 * (after - before) / after for before, after in widths if after > 0]
+    return float(np.median(shares)) if shares else 0.0

@@ -1,0 +1,102 @@
+"""ONNX Runtime sessions over models in memory, for calibration and for trying out variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession, SessionOptions
+
+from edgecnn.errors import QuantizationError
+
+__all__ = ["Images", "Session", "in_batches"]
+
+#: (N, C, H, W) float32, or as the model's input says.
+Images = NDArray[np.float32]
+
+_LOG_NOTHING_BUT_FATAL = 4
+
+#: ONNX Runtime gives weights to a float convolution between Q/DQ pairs an 8-bit form by itself, with one
+#: scale for all channels; what is tried here as float must run as float.
+_REQUANTISES = "WeightBiasQuantization"
+
+#: Images per run: more would need more memory, and on CPUs gain no time.
+BATCH = 4
+
+
+class Session:
+    """A model that is ready to run, on the CPU.
+
+    Attributes:
+        outputs: names of the model's outputs, in order.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        *,
+        threads: int,
+        exact_float: bool = False,
+        optimised: Path | None = None,
+    ) -> None:
+        """Open ``model``.
+
+        Args:
+            model: at most 2 GiB.
+            threads: that work on one run.
+            exact_float: keep ONNX Runtime from quantising further what the model keeps in float.
+            optimised: where to write the graph that really runs.
+
+        Raises:
+            QuantizationError: ONNX Runtime refuses the model.
+        """
+        settings = SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = _LOG_NOTHING_BUT_FATAL
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if optimised is not None:
+            settings.optimized_model_filepath = str(optimised)
+        disabled = [_REQUANTISES] if exact_float else None
+        try:
+            self._session = InferenceSession(
+                model.SerializeToString(),
+                settings,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=disabled,
+            )
+        except Exception as error:
+            raise QuantizationError(
+                f"ONNX Runtime refuses the model: {error}",
+                "Check it with 'edgecnn inspect', or export it again with another --opset.",
+            ) from error
+        self._input: str = self._session.get_inputs()[0].name
+        self.outputs: tuple[str, ...] = tuple(value.name for value in self._session.get_outputs())
+
+    def run(
+        self, images: Images, names: Sequence[str] | None = None, others: Mapping[str, NDArray] | None = None
+    ) -> list[NDArray[np.float32]]:
+        """The outputs ``names``, or all, for one batch; ``others`` are further inputs by name."""
+        values: list[NDArray[np.float32]] = self._session.run(
+            None if names is None else list(names), {self._input: images, **(others or {})}
+        )
+        return values
+
+    def scores(self, images: Images, others: Mapping[str, NDArray] | None = None) -> NDArray[np.float32]:
+        """(N, classes): the first output for any number of images."""
+        parts = [self.run(batch, self.outputs[:1], others)[0] for batch in in_batches(images)]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts])
+
+
+def in_batches(images: Images, size: int = BATCH) -> Iterator[Images]:
+    """``images`` in pieces of ``size``, the last one of what is left."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def stacked(batches: Iterable[Images]) -> Images:
+    """All images of ``batches`` in one array."""
+    return np.concatenate(list(batches))
