@@ -20,6 +20,10 @@ COMMANDS = {
     "export": ("edgecnn.commands.export:export", "PyTorch network to verified ONNX artifact."),
     "validate": ("edgecnn.commands.validate:validate", "Accuracy and agreement of models on labelled data."),
     "predict": ("edgecnn.commands.predict:predict", "Labels for images."),
+    "quantize": (
+        "edgecnn.commands.quantize:quantize",
+        "Make an int8 or fp16 artifact, with measured accuracy and speed.",
+    ),
     "inspect": (
         "edgecnn.commands.inspect:inspect",
         "What a model file holds: spec, precision, quantisation.",

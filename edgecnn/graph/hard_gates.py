@@ -91,7 +91,8 @@ def fold_scales(model: onnx.ModelProto) -> int:
         How many products were folded.
     """
     index = GraphIndex(model)
-    dead: set[str] = set()
+    dead: set[str] = set()  # by their results: not every node has a name
+    folded = 0
     for node in model.graph.node:
         factor = _constant_factor(node, index)
         if factor is None:
@@ -105,23 +106,24 @@ def fold_scales(model: onnx.ModelProto) -> int:
         for last in index.consumers[second.output[0]]:
             scale = index.constant(first.input[1]) * np.float32(factor)
             last.input[0] = first.input[0]
-            last.input[1] = index.add_constant(f"{node.name}.scale", scale.astype(np.float32))
+            last.input[1] = index.add_constant(f"{node.output[0]}.scale", scale.astype(np.float32))
             if len(first.input) > 2:
                 last.input[2:] = [first.input[2]]
-        dead.update((node.name, second.name))
+        dead.update((node.output[0], second.output[0]))
         if index.sole_consumer(first.output[0]) is node:
-            dead.add(first.name)
-    kept = [node for node in model.graph.node if node.name not in dead]
+            dead.add(first.output[0])
+        folded += 1
+    kept = [node for node in model.graph.node if node.output[0] not in dead]
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    return len(dead)
+    return folded
 
 
 def _constant_factor(node: onnx.NodeProto, index: GraphIndex) -> float | None:
     if node.op_type != "Mul" or not index.is_constant(node.input[1]):
         return None
     factor = index.constant(node.input[1])
-    return float(factor) if factor.size == 1 and factor > 0 else None
+    return float(factor.item()) if factor.size == 1 and factor.item() > 0 else None
 
 
 def _reads(node: onnx.NodeProto | None, op_type: str) -> bool:

@@ -49,6 +49,16 @@ class GraphIndex:
         """Give the initialiser ``name`` other values."""
         self._initializers[name].CopyFrom(numpy_helper.from_array(values, name))
 
+    def replace_input(self, node: onnx.NodeProto, at: int, values: NDArray[Any]) -> None:
+        """Give ``node`` other values for its constant input ``at``; other nodes that read it keep theirs."""
+        name = node.input[at]
+        if len(self.consumers[name]) > 1:
+            self.consumers[name] = [other for other in self.consumers[name] if other is not node]
+            node.input[at] = self.add_constant(name, values)
+            self.consumers[node.input[at]].append(node)
+        else:
+            self.replace_constant(name, values)
+
     def add_constant(self, name: str, values: NDArray[Any]) -> str:
         """Add an initialiser under ``name``, or that with a number behind where it is taken; its name."""
         free, number = name, 1

@@ -41,10 +41,10 @@ def pin_float_convolutions(model: onnx.ModelProto) -> int:
         if last.op_type == "Relu" or _saturates_alike(last, quantise, index):
             relu = helper.make_node("LeakyRelu", last.input[:1], last.output, name=last.name, alpha=0.0)
             last.CopyFrom(relu)
-            pins[node.name] = node
+            pins[node.output[0]] = node
         else:
-            pinned = f"{last.output[0]}/pinned"
-            pins[last.name] = helper.make_node("LeakyRelu", [last.output[0]], [pinned], name=pinned, alpha=1.0)
+            value, pinned = last.output[0], f"{last.output[0]}/pinned"
+            pins[value] = helper.make_node("LeakyRelu", [value], [pinned], name=pinned, alpha=1.0)
             quantise.input[0] = pinned
     _insert(model, pins)
     return len(pins)
@@ -57,7 +57,9 @@ def _with_activation(node: onnx.NodeProto, index: GraphIndex) -> onnx.NodeProto:
 
 def _saturates_alike(node: onnx.NodeProto, quantise: onnx.NodeProto, index: GraphIndex) -> bool:
     """Whether ``node`` clips at 0 below, and above not before the quantised values end anyway."""
-    if node.op_type != "Clip" or len(node.input) < 3 or index.constant(node.input[1]) != 0:
+    if node.op_type != "Clip" or len(node.input) < 3 or not all(map(index.is_constant, node.input[1:])):
+        return False
+    if index.constant(node.input[1]) != 0:
         return False
     zero = index.constant(quantise.input[2])
     highest = (np.iinfo(zero.dtype).max - int(zero)) * float(index.constant(quantise.input[1]))
@@ -65,11 +67,11 @@ def _saturates_alike(node: onnx.NodeProto, quantise: onnx.NodeProto, index: Grap
 
 
 def _insert(model: onnx.ModelProto, pins: dict[str, onnx.NodeProto]) -> None:
-    """Put each new node behind the one under whose name it is."""
+    """Put each new node behind the one that makes the value under which it is."""
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         nodes.append(node)
-        pin = pins.get(node.name)
+        pin = pins.get(node.output[0])
         if pin is not None and pin is not node:
             nodes.append(pin)
     del model.graph.node[:]

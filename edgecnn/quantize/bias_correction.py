@@ -89,10 +89,4 @@ def _mean_error(
 
 
 def _shift(node: onnx.NodeProto, index: GraphIndex, error: NDArray[np.float64]) -> None:
-    """A bias that several nodes share is copied first."""
-    name = bias_name(node, index)
-    values = (index.constant(name) - error).astype(np.float32)
-    if len(index.consumers[name]) > 1:
-        node.input[2] = index.add_constant(f"{node.name}.bias", values)
-    else:
-        index.replace_constant(name, values)
+    index.replace_input(node, 2, (index.constant(bias_name(node, index)) - error).astype(np.float32))

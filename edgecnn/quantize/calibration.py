@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex
 from edgecnn.quantize.histogram import Histogram
-from edgecnn.quantize.sessions import Images, Session
+from edgecnn.quantize.sessions import Images, Session, in_batches
 
 __all__ = ["Calibration", "ChannelStatistics", "calibrate", "measure_channels"]
 
@@ -70,15 +70,15 @@ def calibrate(
     """
     names = _float_values(model)
     session = Session(_observed(model, names), threads=threads)
-    source = model.graph.input[0].name
+    source = _float_input(model)
     histograms: dict[str, Histogram] = {}
     earlier: dict[str, float] = {}
     seen = 0
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
-            values = [batch, *session.run(batch, names)]
+            values = [*([batch] if source else []), *session.run(batch, names)]
             found = pool.map(_histogram, values)
-            for name, histogram in zip([source, *names], found, strict=True):
+            for name, histogram in zip([*source, *names], found, strict=True):
                 if histogram is None:
                     raise _not_finite(model, name)
                 histograms[name] = histograms[name] + histogram if name in histograms else histogram
@@ -91,19 +91,25 @@ def calibrate(
 def measure_channels(
     model: onnx.ModelProto, names: Iterable[str], images: Images, *, threads: int
 ) -> dict[str, ChannelStatistics]:
-    """Channel statistics of the values ``names``, the input's among them if asked for."""
-    source = model.graph.input[0].name
-    inner = [name for name in dict.fromkeys(names) if name != source]
+    """Channel statistics of those of the values ``names`` that nodes compute, and of a float input."""
+    wanted, source = set(names), _float_input(model)
+    inner = [name for name in _float_values(model) if name in wanted]
     session = Session(_observed(model, inner), threads=threads)
     sums: dict[str, NDArray[np.float64]] = {}
     largest: dict[str, NDArray[np.float64]] = {}
-    for start in range(0, len(images), 4):
-        batch = images[start : start + 4]
-        for name, value in zip([source, *inner], [batch, *session.run(batch, inner)], strict=True):
+    for batch in in_batches(images):
+        values = [*([batch] if source else []), *session.run(batch, inner)]
+        for name, value in zip([*source, *inner], values, strict=True):
             channels = value.reshape(*value.shape[:2], -1)
             sums[name] = sums.get(name, 0) + channels.mean(axis=2, dtype=np.float64).sum(axis=0)
             largest[name] = np.maximum(largest.get(name, 0), np.abs(channels).max(axis=(0, 2)))
     return {name: ChannelStatistics(sums[name] / len(images), largest[name]) for name in sums}
+
+
+def _float_input(model: onnx.ModelProto) -> list[str]:
+    """The input's name, or nothing where it takes pixels as they are."""
+    value = model.graph.input[0]
+    return [value.name] if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT else []
 
 
 def _float_values(model: onnx.ModelProto) -> list[str]:

@@ -22,7 +22,7 @@ __all__ = ["TiedChannels", "tie_channels"]
 
 #: f(s * x) = s * f(x) for every s > 0, channel by channel.
 _EQUIVARIANT = frozenset(
-    {"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity", "Flatten", "Dropout"}
+    {"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity", "Dropout"}
 )
 
 
@@ -89,7 +89,7 @@ def _channels_of(
         return forest.add(_output_channels(node, index))
     if known and node.op_type in _EQUIVARIANT:
         return known[0]
-    if node.op_type == "Reshape" and known and _flattens_pooled(node, index):
+    if known and _flattens_pooled(node, index):
         return known[0]
     if node.op_type == "Add" and len(known) == 2 and len(known[0]) == len(known[1]):
         forest.unite(*known)
@@ -103,7 +103,7 @@ def _channels_of(
 
 def _is_weighted(node: onnx.NodeProto, index: GraphIndex) -> bool:
     """A convolution, or a product of which the second factor is stored as (outputs, inputs)."""
-    if len(node.input) < 2 or not index.is_constant(node.input[1]):
+    if len(node.input) < 2 or not all(index.is_constant(name) for name in node.input[1:] if name):
         return False
     if node.op_type == "Gemm":
         plain = attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0
@@ -118,6 +118,8 @@ def _output_channels(node: onnx.NodeProto, index: GraphIndex) -> int:
 def _flattens_pooled(node: onnx.NodeProto, index: GraphIndex) -> bool:
     """Whether it only drops the two dimensions of size 1 that global pooling leaves."""
     maker = index.producers.get(node.input[0])
-    if maker is None or maker.op_type != "GlobalAveragePool" or not index.is_constant(node.input[1]):
+    if maker is None or maker.op_type != "GlobalAveragePool":
         return False
-    return len(index.constant(node.input[1])) == 2
+    if node.op_type == "Reshape" and index.is_constant(node.input[1]):
+        return len(index.constant(node.input[1])) == 2
+    return node.op_type == "Flatten" and attribute(node, "axis", 1) == 1

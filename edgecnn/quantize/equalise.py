@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgecnn.graph.index import GraphIndex, attribute
+from edgecnn.quantize.bias_correction import weighted_nodes
 from edgecnn.quantize.channels import TiedChannels, tie_channels
 
 __all__ = ["equalise"]
@@ -43,9 +44,8 @@ def equalise(model: onnx.ModelProto, magnitudes: Magnitudes, migration: float = 
     tied = tie_channels(model)
     index = GraphIndex(model)
     factors = _factors(index, tied, magnitudes, migration)
-    for node in index.graph.node:
-        if node.op_type in {"Conv", "Gemm"} and index.is_constant(node.input[1]):
-            _scale(node, index, tied, factors)
+    for node in weighted_nodes(index):
+        _scale(node, index, tied, factors)
     return sum(factor != 1.0 for factor in factors.values())
 
 
@@ -59,8 +59,8 @@ def _factors(
             relative = magnitudes[name] / max(float(magnitudes[name].max()), 1e-12)
             _raise_to(wide, ids, relative)
     heavy: dict[int, float] = defaultdict(float)
-    for node in index.graph.node:
-        if node.op_type in {"Conv", "Gemm"} and node.input[0] in tied.channels:
+    for node in weighted_nodes(index):
+        if node.input[0] in tied.channels:
             _raise_to(heavy, tied.channels[node.input[0]], _read_weights(node, index))
     return {
         item: _factor(wide[item], heavy[item], migration)
@@ -101,11 +101,11 @@ def _scale(node: onnx.NodeProto, index: GraphIndex, tied: TiedChannels, factors:
         weights *= per_output.reshape(len(weights), weights.shape[1], *[1] * (weights.ndim - 2))
     if rows is not None:
         weights /= rows.reshape(-1, *[1] * (weights.ndim - 1))
-        if len(node.input) > 2:
+        if len(node.input) > 2 and node.input[2]:
             bias = index.constant(node.input[2]).astype(np.float64) / rows
-            index.replace_constant(node.input[2], bias.astype(np.float32))
+            index.replace_input(node, 2, bias.astype(np.float32))
     if columns is not None or rows is not None:
-        index.replace_constant(node.input[1], weights.astype(np.float32))
+        index.replace_input(node, 1, weights.astype(np.float32))
 
 
 def _along(ids: NDArray[np.int64] | None, factors: dict[int, float]) -> NDArray[np.float64] | None:

@@ -53,7 +53,9 @@ class Histogram:
             raise ValueError("a value is NaN or infinite")
         exponent = _exponent(low, high)
         first = _bin(low, exponent)
-        scaled = values.ravel() * np.float32(2.0**-exponent)
+        # In bins wider than 1, a small negative float32 would be rounded to 0, and so into the wrong bin.
+        real = np.float64 if exponent > 0 else np.float32
+        scaled = values.ravel() * real(2.0**-exponent)
         np.floor(scaled, out=scaled)
         bins = scaled.astype(np.int64) - first
         return cls(exponent, first, np.bincount(bins), low, high)

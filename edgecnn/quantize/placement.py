@@ -16,6 +16,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from edgecnn.graph.float_tail import free_output
 from edgecnn.graph.hard_gates import GATE_RANGES, fold_scales, open_hard_gates
 from edgecnn.graph.index import GraphIndex
+from edgecnn.graph.order import tidy
 from edgecnn.graph.pin_float import pin_float_convolutions
 from edgecnn.quantize.ranges import Range
 
@@ -86,6 +87,7 @@ def place_qdq(
     fold_scales(quantised)
     free_output(quantised)
     pin_float_convolutions(quantised)
+    tidy(quantised)
     return quantised
 
 

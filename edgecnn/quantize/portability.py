@@ -9,7 +9,8 @@ or uint8 weights there; of 7 bits, two products are at most 2 * 255 * 64 = 32640
 What is modelled: ONNX Runtime's kernels for convolutions and matrix products, with im2col where the channels
 are innermost, pairs along that order, activations with their zero point still in them, and padding that
 holds the zero point. Depthwise convolutions (one channel in and out per group) have kernels of their own that
-do not use the instruction (``onnxruntime/core/providers/cpu/quantization/qlinearconv.cc``). Everything else is computed in float32, and sums are exact.
+do not use the instruction (see ONNX Runtime's ``core/providers/cpu/quantization/qlinearconv.cc``). Everything
+else is computed in float32, and sums are exact.
 
 What is not: a Conv whose output is not quantised, which the runtime computes in float; other runtimes, which
 may pack in another order; the session option ``session.x64quantprecision``, which avoids the instruction.

@@ -80,6 +80,8 @@ class Session:
         self, images: Images, names: Sequence[str] | None = None, others: Mapping[str, NDArray] | None = None
     ) -> list[NDArray[np.float32]]:
         """The outputs ``names``, or all, for one batch; ``others`` are further inputs by name."""
+        if names is not None and not names:
+            return []  # ONNX Runtime takes an empty list for all
         values: list[NDArray[np.float32]] = self._session.run(
             None if names is None else list(names), {self._input: images, **(others or {})}
         )

@@ -38,7 +38,15 @@ class Simulation:
         activations: the values that can be rounded, in the order of the graph.
     """
 
-    def __init__(self, model: onnx.ModelProto, ranges: Collection[str], levels: int, threads: int) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        ranges: Collection[str],
+        levels: int,
+        *,
+        threads: int,
+        symmetric: bool = False,
+    ) -> None:
         """Make the simulation of ``model``.
 
         Args:
@@ -46,7 +54,9 @@ class Simulation:
             ranges: names of the values that have a range.
             levels: the largest integer of a weight.
             threads: to use.
+            symmetric: whether the middle of every range is 0, as TensorRT has it.
         """
+        self._symmetric = symmetric
         self.activations = tuple(name for name in _activations(model) if name in ranges)
         self._session = Session(_simulated(model, self.activations, levels), threads=threads, exact_float=True)
 
@@ -55,6 +65,8 @@ class Simulation:
     ) -> NDArray[np.float32]:
         """(N, classes): scores with the activations ``only``, or all, rounded to ``ranges``."""
         spans = np.array([ranges[name] for name in self.activations], np.float64).reshape(-1, 2)
+        if self._symmetric:
+            spans = np.abs(spans).max(axis=1, keepdims=True) * [-1.0, 1.0]
         scales = np.maximum((spans[:, 1] - spans[:, 0]) / _LEVELS, 1e-12)
         zeros = np.clip(np.rint(-spans[:, 0] / scales), 0, _LEVELS)
         rounded = np.array([only is None or name in only for name in self.activations], np.bool_)

@@ -1,0 +1,170 @@
+"""What people see of a quantisation: accuracy, speed, what runs in int8, and why these layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgecnn.atomic import replacing
+from edgecnn.commands.console import Column, Terminal
+
+if TYPE_CHECKING:
+    from edgecnn.quantize.mixed_precision import MixedPoint
+    from edgecnn.quantize.pipeline import Outcome
+    from edgecnn.reports.result import Result
+
+__all__ = ["print_outcome", "save_front"]
+
+_SUMMARY = (
+    Column("model", number=False),
+    Column("precision", number=False),
+    Column("size MB"),
+    Column("top-1 %"),
+    Column("95 % CI"),
+    Column("ms"),
+)
+_FRONT = (
+    Column("in float", number=False),
+    Column("agree %"),
+    Column("SQNR dB"),
+    Column("latency"),
+    Column("goal", number=False),
+)
+
+
+def print_outcome(terminal: Terminal, outcome: Outcome, front: Path | None) -> None:
+    """Print the tables, then a sentence for each thing that the user asked for."""
+    quantised, measured = outcome.quantised, outcome.measured
+    terminal.line(f"{outcome.artifact.path}: {quantised.scheme}")
+    for step in quantised.steps:
+        terminal.line(f"  {step}")
+    terminal.table(_SUMMARY, [_row(result) for result in measured.results])
+    for line in (*_accuracy_lines(outcome), *_speed_lines(outcome), *_portability_lines(outcome)):
+        terminal.line(line)
+    if len(quantised.front) > 1:
+        terminal.line("Tried, until the held-out images agreed:")
+        terminal.table(_FRONT, [_front_row(point) for point in quantised.front])
+    if front is not None:
+        terminal.line(f"All that was tried: {front}")
+
+
+def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
+    """Write the mixed precisions that were tried beside ``path``, as JSON and, with matplotlib, as a picture.
+
+    Returns:
+        The JSON file; None where no mixed precision was tried.
+    """
+    points = outcome.quantised.front
+    if not points:
+        return None
+    file = path.with_suffix(".front.json")
+    kept = set(outcome.quantised.kept_float)
+    document = {
+        "schema": "edgecnn.front/1",
+        "artifact": path.name,
+        "points": [{**msgspec.to_builtins(point), "chosen": set(point.kept_float) == kept} for point in points],
+    }
+    with replacing(file) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    _draw(points, kept, path, terminal)
+    return file
+
+
+def _draw(points: Sequence[MixedPoint], kept: set[str], path: Path, terminal: Terminal) -> None:
+    try:
+        from edgecnn.reports.front_plot import FrontPoint, draw_front
+    except ModuleNotFoundError:
+        terminal.detail("No picture of the front: matplotlib is not installed (pip install 'edgecnn[plots]').")
+        return
+    from edgecnn.quantize.goal import MIN_AGREEMENT
+
+    drawn = [
+        FrontPoint(
+            label=point.label,
+            relative_latency=point.relative_latency,
+            agreement=point.drop.agreement,
+            chosen=set(point.kept_float) == kept,
+        )
+        for point in points
+    ]
+    draw_front(drawn, f"{path.name}: layers in float", MIN_AGREEMENT, path.with_suffix(".front.png"))
+
+
+def _row(result: Result) -> tuple[object, ...]:
+    accuracy, latency, memory = result.accuracy, result.latency_ms, result.memory_bytes
+    low, high = accuracy.top1_ci95 if accuracy else (0, 0)
+    return (
+        Path(result.variant.artifact).name,
+        result.variant.precision,
+        None if memory is None or memory.file is None else f"{memory.file / 1e6:.1f}",
+        None if accuracy is None else f"{accuracy.top1:.2f}",
+        None if accuracy is None else f"{low:.1f}-{high:.1f}",
+        None if latency is None else f"{latency.p50:.2f}",
+    )
+
+
+def _accuracy_lines(outcome: Outcome) -> list[str]:
+    found = outcome.measured.accuracy
+    if found is None:
+        return ["Accuracy was not measured: pass --calib or --data."]
+    low, high = found.drop_ci95
+    flips = outcome.measured.results[1].accuracy
+    assert flips is not None
+    assert flips.flips is not None
+    lines = [
+        f"Accuracy  top-1 {-found.drop:+.2f} points (95 % interval {-high:+.1f} to {-low:+.1f}) on {found.n} images "
+        f"of {found.data}; {flips.flips.gained} gained, {flips.flips.lost} lost, "
+        f"{found.agreement:.1f} % as the float model"
+    ]
+    gate = next((gate for gate in outcome.measured.gates if gate.name == "max_drop"), None)
+    if gate is not None and gate.held and gate.value > gate.limit:
+        lines.append(
+            f"          More than the {gate.limit:g} points allowed, but within chance on so few images: "
+            "measure on more (--data)."
+        )
+    return lines
+
+
+def _speed_lines(outcome: Outcome) -> list[str]:
+    speed, share = outcome.measured.speed, outcome.measured.int8_mac_share
+    lines = []
+    if speed is None:
+        lines.append("Speed     not measured: the target does not run here")
+    else:
+        low, high = speed.ratio_spread
+        lines.append(
+            f"Speed     {speed.ratio:.2f} times the float model's ({low:.2f} to {high:.2f}), one image on one "
+            f"thread in {speed.engine}"
+        )
+    if share is not None:
+        lines.append(f"Int8      {share:.0f} % of the multiply-accumulates really run in int8")
+    if outcome.quantised.kept_float:
+        lines.append(f"Float     {len(outcome.quantised.kept_float)} nodes; 'edgecnn inspect' names them")
+    return lines
+
+
+def _portability_lines(outcome: Outcome) -> list[str]:
+    found = outcome.portability
+    if found is None:
+        return []
+    if not found.can_saturate:
+        return ["Portable  no 8-bit sum can saturate: x86 CPUs with and without VNNI answer alike"]
+    if not found.saturating_layers:
+        return [f"Portable  sums could saturate on x86 CPUs without VNNI; on {found.images} images none did"]
+    return [
+        f"Portable  not to x86 CPUs without VNNI: sums of {len(found.saturating_layers)} layers saturate there, and "
+        f"{found.top1_changed} of {found.images} predictions change (for those: --cpu x86)"
+    ]
+
+
+def _front_row(point: MixedPoint) -> tuple[object, ...]:
+    return (
+        point.label,
+        f"{point.drop.agreement:.1f}",
+        f"{point.fidelity.sqnr_db:.1f}",
+        f"x {point.relative_latency:.2f}",
+        "met" if point.met else "not met",
+    )

@@ -1,0 +1,174 @@
+"""``edgecnn quantize``: a smaller and faster artifact, with what it cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgecnn.artifact import Artifact
+from edgecnn.atomic import require_writable
+from edgecnn.commands.console import Terminal, terminal_options
+from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_model
+from edgecnn.commands.quantization_report import print_outcome, save_front
+from edgecnn.data import SOURCE_FORMS, LabelledImages, open_source
+from edgecnn.environment import Environment, describe_environment, usable_cores
+from edgecnn.errors import ArtifactError, DependencyMissingError, GateError
+from edgecnn.quantize.settings import CPUS, RECIPE_NAMES, TARGETS, Cpu, QuantizeSettings
+from edgecnn.reports.result import Gate, ResultFile
+from edgecnn.reports.result_file import encode_results
+
+__all__ = ["quantize"]
+
+_ARM = frozenset({"asimd", "neon"})
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+
+
+@click.command()
+@click.argument("model")
+@click.option("--calib", metavar="DATA", help=f"Images that ranges are found on: {SOURCE_FORMS}.")
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Other labelled images to measure accuracy on. Default: half of --calib, which sets no range.",
+)
+@click.option(
+    "--target", type=click.Choice(TARGETS), default="ort", show_default=True, help="What will run the file."
+)
+@click.option(
+    "--recipe", type=click.Choice(RECIPE_NAMES), default="auto", show_default=True, help="How; see above."
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    metavar="POINTS",
+    help="Top-1 that may be lost, in percentage points.",
+)
+@click.option(
+    "--keep-float", multiple=True, metavar="NODE", help="Leave a node, or all of a module, in float. Repeat."
+)
+@click.option(
+    "--cpu",
+    type=click.Choice(CPUS),
+    help="What it will run on: x86 with 8-bit dot products (vnni), x86 without, or ARM. Default: as here.",
+)
+@click.option("--images", type=click.IntRange(min=2), help="Use so many of --calib, evenly spaced.")
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="From WordNet ids to class indices, as in 'edgecnn validate'.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Cores to use; all if not given.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Default: the model's name with .int8 or .fp16."
+)
+@model_options
+@terminal_options
+def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click's own
+    """Make an int8 or fp16 artifact of MODEL, and measure what became of accuracy and speed.
+
+    The recipe auto tries ranges by four methods, bias correction, equalised channels, ranges searched by
+    their effect on the scores, and layers in float where that is needed, each judged on images that set no
+    range. minmax, percentile, entropy and mse are static int8 with those ranges and nothing else; dynamic
+    needs no images; weights is for size; fp16 is for GPUs; nncf is OpenVINO's own quantiser.
+
+    The exit code is 3 if more than --max-drop is lost, or if an int8 file is not faster.
+    """
+    settings = _settings(options)
+    calibration, evaluation = _opened(options["calib"], terminal), _opened(options["data"], terminal)
+    if settings.target == "trt":
+        terminal.note("Accuracy is measured in ONNX Runtime; speed is not, for want of TensorRT.")
+    artifact = _resolved(options["model"], options["model_options"], terminal)
+    path = options["output"] or _default_path(artifact, settings)
+    _require_place(path, artifact)
+    environment = describe_environment()
+    outcome = _run(artifact, settings, (calibration, evaluation, options["classes"]), path, terminal)
+    front = save_front(outcome, path, terminal)
+    if terminal.json:
+        terminal.line(encode_results(ResultFile(environment=environment, results=outcome.measured.results)))
+    else:
+        print_outcome(terminal, outcome, front)
+    _judge(outcome.measured.gates, outcome.measured.int8_mac_share)
+
+
+def _settings(options: dict[str, Any]) -> QuantizeSettings:
+    return QuantizeSettings(
+        target=options["target"],
+        recipe=options["recipe"],
+        max_drop=options["max_drop"],
+        keep_float=options["keep_float"],
+        cpu=options["cpu"] or this_cpu(describe_environment(())),
+        images=options["images"],
+        threads=options["threads"] or usable_cores(),
+    )
+
+
+def this_cpu(environment: Environment) -> Cpu:
+    """The kind of this machine's CPU; where it is not known, the one whose files are right everywhere."""
+    known = set(environment.instruction_sets or ())
+    if known & _ARM:
+        return "arm"
+    return "vnni" if known & _VNNI else "x86"
+
+
+def _opened(text: str | None, terminal: Terminal) -> LabelledImages | None:
+    """A source with parts is calibrated on its training images and measured on its test images."""
+    return None if text is None else open_source(text, announce=terminal.note)
+
+
+def _resolved(text: str, options: ModelOptions, terminal: Terminal) -> Artifact:
+    return resolve_model(text, options, terminal.note)
+
+
+def _default_path(artifact: Artifact, settings: QuantizeSettings) -> Path:
+    kind = {"fp16": "fp16", "weights": "w8"}.get(settings.recipe, "int8")
+    target = "" if settings.target == "ort" else f".{settings.target}"
+    return Path(f"{artifact.path.stem}{target}.{kind}.onnx")
+
+
+def _require_place(path: Path, artifact: Artifact) -> None:
+    if path.resolve() == artifact.path.resolve():
+        raise ArtifactError(
+            f"{path} is the model itself, and would be lost.", "Choose another place with -o."
+        )
+    try:
+        require_writable(path)
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be written: {error.strerror}.", "Choose another place with -o."
+        ) from error
+
+
+def _run(artifact, settings, data, path, terminal):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    try:
+        from edgecnn.quantize.pipeline import Sources, quantize_artifact
+    except ModuleNotFoundError as error:
+        raise DependencyMissingError(error.name or "onnxruntime", "Quantising", "cpu") from error
+    calibration, evaluation, classes = data
+    sources = Sources(calibration=calibration, evaluation=evaluation, classes=classes)
+    return quantize_artifact(artifact, settings, sources, path, observe=terminal.note, warn=terminal.warn)
+
+
+def _judge(gates: tuple[Gate, ...], share: float | None) -> None:
+    """Fail for what was asked for and is not so.
+
+    Raises:
+        GateError: it lost too much, or is not faster.
+    """
+    failed = {gate.name: gate for gate in gates if not gate.held}
+    problems, remedies = [], []
+    if gate := failed.get("max_drop"):
+        problems.append(f"Top-1 fell by {gate.value:.2f} points; --max-drop allows {gate.limit:g}.")
+        remedies.append(
+            "More calibration images, --recipe auto, or --keep-float with the most sensitive layers can help."
+        )
+    if gate := failed.get("min_speedup"):
+        known = "" if share is None else f" ({share:.0f} % of its multiply-accumulates run in int8)"
+        problems.append(f"It is not faster than the float model: {gate.value:.2f} times the speed{known}.")
+        remedies.append("Ship the float model here, or quantise for another --target or --cpu.")
+    if problems:
+        raise GateError(f"{' '.join(problems)} The file was written.", " ".join(remedies))

@@ -1,0 +1,218 @@
+"""The recipe that tries what is known to help, in the order of cost, and keeps what does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgecnn.graph.index import GraphIndex
+from edgecnn.quantize.bias_correction import correct_biases, weighted_nodes
+from edgecnn.quantize.calibration import measure_channels
+from edgecnn.quantize.equalise import equalise
+from edgecnn.quantize.fidelity import Fidelity, fidelity
+from edgecnn.quantize.goal import Goal
+from edgecnn.quantize.histogram import Histogram
+from edgecnn.quantize.mixed_precision import (
+    Judge,
+    MixedPoint,
+    chosen_point,
+    search_mixed_precision,
+)
+from edgecnn.quantize.range_search import Sensitivity, best_method, refine_ranges, sensitivities
+from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.sessions import Images, Session
+from edgecnn.quantize.simulation import Simulation
+from edgecnn.quantize.sites import activation_site, block_sites, excite_branches
+from edgecnn.quantize.static_int8 import scheme_text
+from edgecnn.quantize.work import Quantised, Work
+
+__all__ = ["quantize_automatically"]
+
+#: A step must lower the noise on held-out images by so much to be kept.
+_WORTHWHILE = 0.99
+
+#: Percent of the held-out images that may choose otherwise although the scores came nearer.
+_CHANCE = 1.0
+
+#: How far channels' widths are moved from activations to weights; see ``equalise``.
+_MIGRATION = 0.75
+
+#: So many of the most sensitive activations get a range of their own.
+_REFINED = 16
+
+#: So many activations, and so many blocks, are candidates for float.
+_SITES = 4
+
+#: So many images tell the activations apart by their sensitivity.
+_RANKING_IMAGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where the search stands.
+
+    Attributes:
+        model: float, with weights and biases as changed so far.
+        histograms: of its activations.
+        ranges: chosen so far.
+        reached: by the int8 model, on held-out images.
+        steps: what was kept.
+    """
+
+    model: onnx.ModelProto
+    histograms: dict[str, Histogram]
+    ranges: dict[str, Range]
+    reached: Fidelity
+    steps: tuple[str, ...]
+
+
+def quantize_automatically(work: Work) -> Quantised:
+    """Quantise ``work`` so that it meets the goal at the least latency.
+
+    Ranges by the best of four methods, bias correction, equalisation of channels, ranges searched one by
+    one; each is judged on held-out images. What then does not meet the goal gets nodes in float, where the
+    latency can be measured.
+    """
+    search = _Search.of(work)
+    state = search.start()
+    state = search.try_model("bias correction", state, equalised=False)
+    state = search.try_model("equalised channels and bias correction", state, equalised=True)
+    state, order = search.try_ranges(state)
+    kept, front, model = search.mixed(state, order)
+    return Quantised(
+        model=model,
+        scheme=scheme_text(work),
+        steps=(*state.steps, *([f"{len(kept)} nodes in float"] if kept else [])),
+        kept_float=tuple(sorted({*work.keep_float, *kept})),
+        front=tuple(front),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What all steps share: images in memory, and the float model's scores of them."""
+
+    work: Work
+    tuning: Images
+    tuning_scores: NDArray[np.float32]
+    judge: Judge
+
+    @classmethod
+    def of(cls, work: Work) -> _Search:
+        images, threads = work.required_images(), work.settings.threads
+        tuning, held = images.tuning(), images.held_out()
+        session = Session(work.model, threads=threads)
+        judge = Judge(
+            held,
+            images.labels[images.judging],
+            session.scores(held),
+            Goal(work.settings.max_drop),
+            threads,
+        )
+        return cls(work, tuning, session.scores(tuning), judge)
+
+    def start(self) -> _State:
+        """The best method's ranges on the model as it is."""
+        model = self.work.model
+        histograms = self.work.calibrated(model).histograms
+        method, ranges = best_method(
+            self.simulation(model, histograms), histograms, self.tuning, self.tuning_scores
+        )
+        state = _State(model, histograms, ranges, self.reached(model, ranges), (f"ranges by {method}",))
+        return self.told(state)
+
+    def try_model(self, name: str, state: _State, *, equalised: bool) -> _State:
+        """``state`` with its weights changed, if that helps."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.work.model)
+        histograms = state.histograms
+        if equalised:
+            if not self.equalise(model):
+                return state
+            histograms = self.work.calibrated(model).histograms
+        self.correct(model)
+        simulation = self.simulation(model, histograms)
+        _, ranges = best_method(simulation, histograms, self.tuning, self.tuning_scores)
+        trial = _State(model, histograms, ranges, self.reached(model, ranges), (state.steps[0], name))
+        return self.better(trial, state)
+
+    def try_ranges(self, state: _State) -> tuple[_State, list[Sensitivity]]:
+        """``state`` with ranges searched one by one, if that helps; and the activations by sensitivity."""
+        simulation = self.simulation(state.model, state.histograms)
+        few = self.tuning[:_RANKING_IMAGES]
+        order = sensitivities(simulation, state.ranges, few, self.tuning_scores[:_RANKING_IMAGES])
+        ranges, changed = refine_ranges(
+            simulation, state.ranges, state.histograms, order[:_REFINED], self.tuning, self.tuning_scores
+        )
+        trial = replace(
+            state,
+            ranges=ranges,
+            reached=self.reached(state.model, ranges),
+            steps=(*state.steps, f"{changed} ranges searched"),
+        )
+        return self.better(trial, state), order
+
+    def mixed(
+        self, state: _State, order: list[Sensitivity]
+    ) -> tuple[tuple[str, ...], list[MixedPoint], onnx.ModelProto]:
+        """The nodes to leave in float, the points tried, and the model."""
+
+        def build(keep: Collection[str]) -> onnx.ModelProto:
+            return self.work.placed(state.model, state.ranges, keep)
+
+        if self.work.settings.target != "ort":  # latency on the target is not measured here
+            return (), [], build(())
+        blocks = block_sites(state.model, {item.activation: item.noise for item in order})
+        sites = [activation_site(state.model, item.activation) for item in order[:_SITES]]
+        sites += blocks[:_SITES]
+        points = search_mixed_precision(
+            build, self.judge, excite_branches(state.model), sites, self.work.observe
+        )
+        kept = chosen_point(points).kept_float
+        return kept, points, build(kept)
+
+    def simulation(self, model: onnx.ModelProto, histograms: Collection[str]) -> Simulation:
+        settings = self.work.settings
+        return Simulation(
+            model,
+            histograms,
+            self.work.weight_levels,
+            threads=settings.threads,
+            symmetric=settings.target == "trt",
+        )
+
+    def reached(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> Fidelity:
+        placed = self.work.placed(model, ranges)
+        scores = Session(placed, threads=self.work.settings.threads).scores(self.judge.images)
+        return fidelity(self.judge.reference, scores)
+
+    def equalise(self, model: onnx.ModelProto) -> int:
+        names = [name for node in model.graph.node for name in node.output]
+        found = measure_channels(model, names, self.tuning, threads=self.work.settings.threads)
+        return equalise(model, {name: item.largest for name, item in found.items()}, _MIGRATION)
+
+    def correct(self, model: onnx.ModelProto) -> None:
+        names = [node.input[0] for node in weighted_nodes(GraphIndex(model))]
+        found = measure_channels(model, names, self.tuning, threads=self.work.settings.threads)
+        means = {name: item.mean for name, item in found.items()}
+        correct_biases(model, means, self.work.weight_levels)
+
+    def better(self, trial: _State, state: _State) -> _State:
+        helps = (
+            trial.reached.divergence < _WORTHWHILE * state.reached.divergence
+            and trial.reached.agreement >= state.reached.agreement - _CHANCE
+        )
+        if not helps:
+            self.work.observe(f"Tried without success: {trial.steps[-1]}")
+        return self.told(trial) if helps else state
+
+    def told(self, state: _State) -> _State:
+        self.work.observe(
+            f"{state.steps[-1].capitalize()}: SQNR {state.reached.sqnr_db:.1f} dB, agreement "
+            f"{state.reached.agreement:.1f} % of {state.reached.images} held-out images"
+        )
+        return state

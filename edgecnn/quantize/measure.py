@@ -1,0 +1,193 @@
+"""Did one get what one asked for? Accuracy, speed and what really runs, of the file that was written."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgecnn.artifact import Artifact
+from edgecnn.data import LabelledImages, fingerprint
+from edgecnn.engines import Engine, EngineOptions, open_engine
+from edgecnn.environment import describe_environment
+from edgecnn.preprocess import prepare
+from edgecnn.quantize.goal import Drop
+from edgecnn.quantize.kernels import int8_mac_share, macs_by_node
+from edgecnn.quantize.settings import QuantizeSettings, Target
+from edgecnn.quantize.speed import compare_speed
+from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Result
+from edgecnn.reports.variant import variant_of
+from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
+from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
+
+__all__ = ["ENGINE_OF", "Evaluation", "Measured", "measure"]
+
+#: What a target's artifacts are run in here. TensorRT's Q/DQ graph means the same in ONNX Runtime, where it
+#: is slow: it tells the accuracy and not the speed.
+ENGINE_OF: dict[Target, str] = {"ort": "ort", "openvino": "openvino", "trt": "ort"}
+
+#: Seconds in which both models run in alternation.
+_SECONDS = 3.0
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Images to measure accuracy on.
+
+    Attributes:
+        source: labelled images that set no range.
+        labels: (len(source),) class indices of the model.
+    """
+
+    source: LabelledImages
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that was measured of a quantised artifact and of the float one beside it.
+
+    Attributes:
+        results: of the float model and of the quantised one.
+        accuracy: for the spec; None without images.
+        speed: for the spec; None where the target does not run here.
+        int8_mac_share: percent; None where it is not known.
+        gates: what was asked for, and whether it holds.
+    """
+
+    results: tuple[Result, Result]
+    accuracy: QuantizationAccuracy | None
+    speed: QuantizationSpeed | None
+    int8_mac_share: float | None
+    gates: tuple[Gate, ...]
+
+
+def measure(
+    reference: Artifact,
+    quantised: Artifact,
+    models: tuple[onnx.ModelProto, onnx.ModelProto],
+    settings: QuantizeSettings,
+    evaluation: Evaluation | None,
+    *,
+    must_be_faster: bool,
+) -> Measured:
+    """Measure ``quantised`` against ``reference``.
+
+    Args:
+        reference: the float artifact.
+        quantised: what was made of it.
+        models: both, in memory.
+        settings: as quantised with.
+        evaluation: None to leave out accuracy.
+        must_be_faster: whether not being faster is a failure.
+
+    Raises:
+        EngineUnavailableError: the target's engine is not installed.
+        EngineError: it refuses a model.
+    """
+    results, accuracy, drop = _accuracy(reference, quantised, settings, evaluation)
+    speed = None if settings.target == "trt" else _speed(reference, quantised, settings, evaluation)
+    share = int8_mac_share(models[1], macs_by_node(models[0])) if settings.target == "ort" else None
+    gates = _gates(drop, speed if must_be_faster else None, settings)
+    if speed is not None:
+        results = (_with_latency(results[0], speed.reference_ms), _with_latency(results[1], speed.ms))
+    sized = tuple(
+        replace(result, memory_bytes=MemoryBytes(file=artifact.size_bytes()))
+        for result, artifact in zip(results, (reference, quantised), strict=True)
+    )
+    return Measured((sized[0], replace(sized[1], gates=gates)), accuracy, speed, share, gates)
+
+
+def _accuracy(
+    reference: Artifact, quantised: Artifact, settings: QuantizeSettings, evaluation: Evaluation | None
+) -> tuple[tuple[Result, Result], QuantizationAccuracy | None, Drop | None]:
+    """Both results, and the accuracy where there are images."""
+    engine_name = ENGINE_OF[settings.target]
+    artifacts = (reference, quantised)
+    if evaluation is None:
+        variants = [_variant(engine_name, artifact) for artifact in artifacts]
+        return (Result(variant=variants[0]), Result(variant=variants[1])), None, None
+    source = evaluation.source
+    pass_settings = PassSettings(batch=_BATCH, workers=settings.threads)
+    with ExitStack() as stack:
+        engines: list[Engine] = [
+            stack.enter_context(open_for_pass(engine_name, artifact, pass_settings)) for artifact in artifacts
+        ]
+        found = evaluate(engines, source, evaluation.labels, pass_settings, paired=True)
+        pairs = [
+            (variant_of(artifact, engine.info, _BATCH), engine)
+            for artifact, engine in zip(artifacts, engines, strict=True)
+        ]
+        results = measured_results(found, pairs, source, pass_settings, Wanted(paired=True))
+    accuracy = results[1].accuracy
+    assert accuracy is not None
+    assert accuracy.flips is not None
+    assert accuracy.agreement is not None
+    assert results[0].accuracy is not None
+    drop = Drop(
+        n=accuracy.n, gained=accuracy.flips.gained, lost=accuracy.flips.lost, agreement=accuracy.agreement
+    )
+    record = QuantizationAccuracy(
+        data=source.name,
+        fingerprint=fingerprint(source),
+        n=drop.n,
+        reference_top1=results[0].accuracy.top1,
+        top1=accuracy.top1,
+        drop=drop.points,
+        drop_ci95=drop.ci95,
+        agreement=drop.agreement,
+    )
+    return (results[0], results[1]), record, drop
+
+
+def _variant(engine_name: str, artifact: Artifact):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    with open_engine(engine_name, artifact, EngineOptions(threads=1)) as engine:
+        return variant_of(artifact, engine.info, 1)
+
+
+def _speed(
+    reference: Artifact, quantised: Artifact, settings: QuantizeSettings, evaluation: Evaluation | None
+) -> QuantizationSpeed:
+    """One image on one thread, in the target's engine."""
+    name, options = ENGINE_OF[settings.target], EngineOptions(threads=1)
+    with open_engine(name, reference, options) as before, open_engine(name, quantised, options) as after:
+        batch = _one_batch(quantised, evaluation)
+        ratio = compare_speed(lambda: before.run(batch), lambda: after.run(batch), seconds=_SECONDS)
+    return QuantizationSpeed(
+        engine=name,
+        cpu=describe_environment(()).cpu,
+        reference_ms=ratio.reference_ms,
+        ms=ratio.ms,
+        ratio=ratio.ratio,
+        ratio_spread=ratio.spread,
+    )
+
+
+def _one_batch(artifact: Artifact, evaluation: Evaluation | None) -> NDArray:  # type: ignore[type-arg]
+    """One image, or as many as the model is fixed to; without images, grey ones."""
+    tensor = artifact.spec.input
+    count, *rest = (size if isinstance(size, int) else 1 for size in tensor.shape)
+    if evaluation is None:
+        return np.zeros((count, *rest), tensor.dtype)
+    image = prepare(evaluation.source.image(0), artifact.spec)
+    return np.repeat(image[np.newaxis], count, axis=0)
+
+
+def _gates(drop: Drop | None, speed: QuantizationSpeed | None, settings: QuantizeSettings) -> tuple[Gate, ...]:
+    """A drop that its interval cannot tell from the limit holds."""
+    gates = []
+    if drop is not None:
+        held = min(drop.points, drop.ci95[0]) <= settings.max_drop
+        gates.append(Gate(name="max_drop", limit=settings.max_drop, value=drop.points, held=held))
+    if speed is not None:
+        gates.append(Gate(name="min_speedup", limit=1.0, value=speed.ratio, held=speed.ratio > 1.0))
+    return tuple(gates)
+
+
+def _with_latency(result: Result, median_ms: float) -> Result:
+    return replace(result, latency_ms=LatencyMs(p50=median_ms))

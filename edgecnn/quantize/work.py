@@ -1,0 +1,118 @@
+"""What a recipe is given and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import onnx
+
+from edgecnn.errors import QuantizationError
+from edgecnn.quantize.calibration import Calibration, calibrate
+from edgecnn.quantize.calibration_cache import cached_calibration, calibration_key
+from edgecnn.quantize.images import CalibrationImages
+from edgecnn.quantize.mixed_precision import MixedPoint
+from edgecnn.quantize.placement import Scheme, place_qdq
+from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.settings import QuantizeSettings
+from edgecnn.spec import ModelSpec
+
+__all__ = ["Quantised", "Work"]
+
+#: Above this, more images would still widen the ranges.
+_CONVERGED = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One model to quantise.
+
+    Attributes:
+        model: in float32, rewritten for int8 kernels.
+        spec: of the artifact that it comes from.
+        settings: what is asked for.
+        keep_float: names of the nodes that stay in float.
+        images: None for recipes that need none.
+        observe: told what happens, a line at a time.
+    """
+
+    model: onnx.ModelProto
+    spec: ModelSpec
+    settings: QuantizeSettings
+    keep_float: frozenset[str]
+    images: CalibrationImages | None
+    observe: Callable[[str], None]
+
+    @property
+    def scheme(self) -> Scheme:
+        """Data types for the CPU that the artifact is for."""
+        return Scheme(
+            signed_activations=self.settings.cpu == "arm", reduce_range=self.settings.cpu == "x86"
+        )
+
+    @property
+    def weight_levels(self) -> int:
+        """The largest integer of a weight."""
+        return 127 if self.settings.target == "trt" else self.scheme.weight_levels
+
+    def required_images(self) -> CalibrationImages:
+        """The calibration images.
+
+        Raises:
+            QuantizationError: there are none.
+        """
+        if self.images is None:
+            raise QuantizationError(
+                f"The recipe {self.settings.recipe} needs images to see the activations' ranges.",
+                "Pass --calib DATA: some hundred images like those that the model will get.",
+            )
+        return self.images
+
+    def calibrated(self, model: onnx.ModelProto) -> Calibration:
+        """The activations of ``model`` on the images that set ranges, from the cache where they are known."""
+        images = self.required_images()
+        key = calibration_key(model, images.fingerprint(), self.spec.preprocess)
+        calibration, known = cached_calibration(
+            key,
+            lambda: calibrate(
+                model, images.batches(), len(images.ranging), threads=self.settings.threads
+            ),
+        )
+        where = "known from an earlier run" if known else "measured"
+        self.observe(f"Ranges of {calibration.images} images {where}")
+        if calibration.convergence > _CONVERGED:
+            self.observe(
+                f"The last quarter of the images still widened the ranges by {calibration.convergence:.1f} %: "
+                "more images would change them."
+            )
+        return calibration
+
+    def placed(
+        self, model: onnx.ModelProto, ranges: Mapping[str, Range], keep_float: Collection[str] = ()
+    ) -> onnx.ModelProto:
+        """``model`` with Q/DQ pairs as the target wants them."""
+        keep = self.keep_float | set(keep_float)
+        if self.settings.target == "trt":
+            from edgecnn.quantize.tensorrt import quantize_for_tensorrt
+
+            return quantize_for_tensorrt(model, ranges, keep)
+        return place_qdq(model, ranges, self.scheme, keep)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantised:
+    """What a recipe made.
+
+    Attributes:
+        model: quantised.
+        scheme: data types, in words.
+        steps: what was done, in order.
+        kept_float: names of nodes that were left in float for accuracy or speed.
+        front: the mixed precisions that were tried.
+    """
+
+    model: onnx.ModelProto
+    scheme: str
+    steps: tuple[str, ...]
+    kept_float: tuple[str, ...] = ()
+    front: tuple[MixedPoint, ...] = field(default=())

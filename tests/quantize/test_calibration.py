@@ -1,0 +1,151 @@
+"""What activations take on: the same as if all images were run at once, however they are batched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from edgecnn.errors import QuantizationError
+from edgecnn.quantize.calibration import Calibration, calibrate, measure_channels
+from edgecnn.quantize.histogram import Histogram
+from edgecnn.quantize.sessions import in_batches
+
+GraphOf = Callable[..., onnx.ModelProto]
+Array = NDArray[np.float32]
+
+RNG = np.random.default_rng(8)
+IMAGES = RNG.normal(size=(12, 3, 8, 8)).astype(np.float32)
+WEIGHTS = {
+    "w": RNG.normal(size=(6, 3, 3, 3)).astype(np.float32),
+    "depth": RNG.normal(size=(6, 1, 3, 3)).astype(np.float32),
+    "dense": RNG.normal(size=(5, 6)).astype(np.float32),
+}
+NODES = """a = Conv<pads=[1,1,1,1]>(x, w) b = Relu(a) c = Conv<group=6>(b, depth)
+    p = GlobalAveragePool(c) n = Shape(p) f = Flatten(p) y = Gemm<transB=1>(f, dense)"""
+
+
+def calibrated(model: onnx.ModelProto, images: Array, size: int, threads: int = 1) -> Calibration:
+    return calibrate(model, in_batches(images, size), len(images), threads=threads)
+
+
+def activations(model: onnx.ModelProto, images: Array) -> dict[str, Array]:
+    """By ONNX's evaluator, an implementation of its own."""
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    names = ["a", "b", "c", "p", "f", "y"]
+    del opened.graph.output[:]
+    opened.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    found = ReferenceEvaluator(opened).run(None, {"x": images})
+    return {"x": images, **{name: np.asarray(value) for name, value in zip(names, found, strict=True)}}
+
+
+def test_histograms_of_all_float_activations(graph_of: GraphOf) -> None:
+    model = graph_of(NODES, WEIGHTS)
+    found = calibrated(model, IMAGES, 4)
+    expected = {name: Histogram.of(values) for name, values in activations(model, IMAGES).items()}
+    assert set(found.histograms) == set(expected), "of floats, not of shapes"
+    for name, histogram in expected.items():
+        seen = found.histograms[name]
+        # Two implementations sum in float32 in different orders.
+        assert (seen.low, seen.high) == pytest.approx((histogram.low, histogram.high), rel=1e-5)
+        assert seen.counts.sum() == histogram.counts.sum()
+        assert np.abs(np.cumsum(seen.counts) - np.cumsum(histogram.counts)).max() <= 3, "values at an edge"
+    assert found.images == 12
+
+
+@pytest.mark.parametrize("size", [1, 5, 12])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_batch_size_and_the_threads_do_not_matter(graph_of: GraphOf, size: int, threads: int) -> None:
+    model = graph_of(NODES.replace("y = Gemm<transB=1>(f, dense)", "y = Relu(f)"), WEIGHTS)
+    reference = calibrated(model, IMAGES, 4).histograms
+    for name, histogram in calibrated(model, IMAGES, size, threads).histograms.items():
+        # A convolution computes image by image: bit for bit the same.
+        assert (histogram.low, histogram.high) == (reference[name].low, reference[name].high)
+        np.testing.assert_array_equal(histogram.counts, reference[name].counts)
+
+
+def test_images_are_read_once_and_one_batch_at_a_time(graph_of: GraphOf) -> None:
+    read = 0
+
+    def batches() -> Iterator[Array]:
+        nonlocal read
+        for batch in in_batches(IMAGES, 4):
+            read += 1
+            yield batch
+
+    calibrate(graph_of(NODES, WEIGHTS), batches(), 12, threads=1)
+    assert read == 3
+
+
+def test_a_weight_that_is_nan_is_named_by_its_node(graph_of: GraphOf) -> None:
+    broken = WEIGHTS["depth"].copy()
+    broken[2, 0, 1, 1] = np.nan
+    model = graph_of(NODES, WEIGHTS | {"depth": broken})
+    with pytest.raises(QuantizationError, match=r"NaN or infinity in 'c', from the node 'c' \(Conv\)"):
+        calibrated(model, IMAGES, 4)
+
+
+def test_the_first_node_that_overflows_is_named(graph_of: GraphOf) -> None:
+    model = graph_of(NODES, WEIGHTS | {"w": np.full((6, 3, 3, 3), 3e38, np.float32)})
+    with pytest.raises(QuantizationError, match=r"from the node 'a' \(Conv\)"):
+        calibrated(model, IMAGES, 4)
+
+
+def test_an_image_that_is_nan_is_told_from_a_broken_node(graph_of: GraphOf) -> None:
+    images = IMAGES.copy()
+    images[7, 0, 0, 0] = np.nan
+    with pytest.raises(QuantizationError, match="the model's input"):
+        calibrated(graph_of(NODES, WEIGHTS), images, 4)
+
+
+def test_pixels_have_no_histogram(graph_of: GraphOf) -> None:
+    model = graph_of("f = Cast<to=1>(x) a = Conv(f, w) y = Relu(a)", WEIGHTS)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    pixels = RNG.integers(0, 256, (4, 3, 8, 8)).astype(np.uint8)
+    assert set(calibrate(model, [pixels], 4, threads=1).histograms) == {"f", "a", "y"}  # type: ignore[list-item]
+    found = measure_channels(model, ["x", "f"], pixels, threads=1)  # type: ignore[arg-type]
+    assert found["f"].largest.tolist() == pixels.max(axis=(0, 2, 3)).tolist()
+    assert "x" not in found
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_ranges_that_the_last_quarter_repeats_have_converged(graph_of: GraphOf, size: int) -> None:
+    repeated = np.concatenate([IMAGES, IMAGES[:4]])
+    assert calibrated(graph_of(NODES, WEIGHTS), repeated, size).convergence == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_ranges_that_the_last_quarter_doubles_have_not(graph_of: GraphOf, size: int) -> None:
+    # Without biases, images twice as large have activations twice as large: half of the width is new.
+    growing = np.concatenate([np.tile(IMAGES[:4], (3, 1, 1, 1)), 2 * IMAGES[:4]])
+    assert calibrated(graph_of(NODES, WEIGHTS), growing, size).convergence == pytest.approx(50, abs=1e-3)
+
+
+def test_channels_are_measured_over_all_images_and_positions(graph_of: GraphOf) -> None:
+    model = graph_of(NODES, WEIGHTS)
+    images = IMAGES[:7]  # the last batch is not full
+    found = measure_channels(model, ["c", "b", "x", "f"], images, threads=1)
+    for name in ("c", "b", "x", "f"):
+        values = activations(model, images)[name].astype(np.float64)
+        others = tuple(axis for axis in range(values.ndim) if axis != 1)
+        np.testing.assert_allclose(found[name].mean, values.mean(axis=others), rtol=1e-4, atol=1e-5)  # float32
+        np.testing.assert_allclose(found[name].largest, np.abs(values).max(axis=others), rtol=1e-5)
+
+
+def test_only_the_input_may_be_asked_for(graph_of: GraphOf) -> None:
+    found = measure_channels(graph_of(NODES, WEIGHTS), ["x"], IMAGES, threads=1)
+    np.testing.assert_allclose(found["x"].mean, IMAGES.mean(axis=(0, 2, 3), dtype=np.float64))
+
+
+def test_the_model_is_not_changed(graph_of: GraphOf) -> None:
+    model = graph_of(NODES, WEIGHTS)
+    before = model.SerializeToString()
+    calibrated(model, IMAGES, 4)
+    measure_channels(model, ["b"], IMAGES, threads=1)
+    assert model.SerializeToString() == before
