@@ -17,6 +17,9 @@ from edgecnn.spec import (
     Parity,
     Preprocess,
     Provenance,
+    Quantization,
+    QuantizationAccuracy,
+    QuantizationSpeed,
     TensorSpec,
     WeightsId,
     decode_spec,
@@ -68,6 +71,42 @@ weights = st.builds(
     name=st.text(),
     sha256=st.none() | st.text(),
 )
+percents = st.floats(0, 100)
+accuracies = st.builds(
+    QuantizationAccuracy,
+    data=st.text(),
+    fingerprint=st.text(),
+    n=sides,
+    reference_top1=percents,
+    top1=percents,
+    drop=finite,
+    drop_ci95=st.tuples(finite, finite),
+    agreement=percents,
+)
+speeds = st.builds(
+    QuantizationSpeed,
+    engine=st.text(),
+    cpu=st.text(),
+    reference_ms=positive,
+    ms=positive,
+    ratio=positive,
+    ratio_spread=st.tuples(positive, positive),
+)
+quantizations = st.builds(
+    Quantization,
+    recipe=st.text(),
+    target=st.text(),
+    scheme=st.text(),
+    source_sha256=st.text(),
+    calibration=st.none() | st.text(),
+    calibration_images=st.none() | sides,
+    calibration_sha256=st.none() | st.text(),
+    steps=st.lists(st.text()).map(tuple),
+    kept_float=st.lists(st.text()).map(tuple),
+    int8_mac_share=st.none() | percents,
+    accuracy=st.none() | accuracies,
+    speed=st.none() | speeds,
+)
 specs = st.builds(
     ModelSpec,
     network=st.text(),
@@ -79,6 +118,7 @@ specs = st.builds(
     precision=st.sampled_from(["fp32", "fp16", "int8"]),
     scores=st.sampled_from(["logits", "probabilities"]),
     provenance=provenances,
+    quantization=st.none() | quantizations,
 )
 
 
@@ -91,6 +131,19 @@ def test_what_is_encoded_is_decoded(spec: ModelSpec) -> None:
 def test_any_other_text_is_refused_with_its_origin(text: str | bytes) -> None:
     with pytest.raises(ArtifactError, match=r"file\.onnx"):
         decode_spec(text, origin="file.onnx")
+
+
+def test_a_spec_from_before_quantisation_has_none(spec: ModelSpec) -> None:
+    text = encode_spec(spec).replace(',"quantization":null', "")
+    assert "quantization" not in text
+    assert decode_spec(text, origin="m.onnx").quantization is None
+
+
+def test_a_wrong_field_of_the_quantisation_is_named(spec: ModelSpec) -> None:
+    how = Quantization(recipe="auto", target="ort", scheme="uint8 x int8", source_sha256="ab")
+    text = encode_spec(replace(spec, quantization=how)).replace('"target":"ort"', '"target":3')
+    with pytest.raises(ArtifactError, match=r"\$\.quantization\.target"):
+        decode_spec(text, origin="m.onnx")
 
 
 def test_another_version_is_refused_naming_both(spec: ModelSpec) -> None:

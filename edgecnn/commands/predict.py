@@ -11,6 +11,7 @@ import click
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.engines import Engine, open_engine
+from edgecnn.engines.suitability import unsuitable
 from edgecnn.errors import ImageError, UsageError
 from edgecnn.preprocess import decode, prepare
 from edgecnn.validate.model_batches import run_images
@@ -62,6 +63,8 @@ def predict(
     """
     _require_files(images)
     (artifact,) = resolve_models([model], model_options, terminal.note)
+    if reason := unsuitable(artifact.spec, engine_name):
+        terminal.warn(reason)
     with open_engine(engine_name, artifact) as engine:
         predictions = []
         for prediction in _predictions(engine, images, top):

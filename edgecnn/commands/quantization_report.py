@@ -65,7 +65,9 @@ def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
     document = {
         "schema": "edgecnn.front/1",
         "artifact": path.name,
-        "points": [{**msgspec.to_builtins(point), "chosen": set(point.kept_float) == kept} for point in points],
+        "points": [
+            {**msgspec.to_builtins(point), "chosen": set(point.kept_float) == kept} for point in points
+        ],
     }
     with replacing(file) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
@@ -77,7 +79,9 @@ def _draw(points: Sequence[MixedPoint], kept: set[str], path: Path, terminal: Te
     try:
         from edgecnn.reports.front_plot import FrontPoint, draw_front
     except ModuleNotFoundError:
-        terminal.detail("No picture of the front: matplotlib is not installed (pip install 'edgecnn[plots]').")
+        terminal.detail(
+            "No picture of the front: matplotlib is not installed (pip install 'edgecnn[plots]')."
+        )
         return
     from edgecnn.quantize.goal import MIN_AGREEMENT
 
@@ -155,7 +159,8 @@ def _portability_lines(outcome: Outcome) -> list[str]:
     if not found.saturating_layers:
         return [f"Portable  sums could saturate on x86 CPUs without VNNI; on {found.images} images none did"]
     return [
-        f"Portable  not to x86 CPUs without VNNI: sums of {len(found.saturating_layers)} layers saturate there, and "
+        f"Portable  not to x86 CPUs without VNNI: sums of {len(found.saturating_layers)} layers saturate there, "
+        "and "
         f"{found.top1_changed} of {found.images} predictions change (for those: --cpu x86)"
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,14 +12,17 @@ from edgecnn.atomic import require_writable
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_model
 from edgecnn.commands.quantization_report import print_outcome, save_front
-from edgecnn.data import SOURCE_FORMS, LabelledImages, open_source
+from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source
 from edgecnn.environment import Environment, describe_environment, usable_cores
 from edgecnn.errors import ArtifactError, DependencyMissingError, GateError
 from edgecnn.quantize.settings import CPUS, RECIPE_NAMES, TARGETS, Cpu, QuantizeSettings
 from edgecnn.reports.result import Gate, ResultFile
 from edgecnn.reports.result_file import encode_results
 
-__all__ = ["quantize"]
+if TYPE_CHECKING:
+    from edgecnn.quantize.pipeline import Outcome
+
+__all__ = ["quantize", "this_cpu"]
 
 _ARM = frozenset({"asimd", "neon"})
 _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
@@ -27,11 +30,16 @@ _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 @click.command()
 @click.argument("model")
-@click.option("--calib", metavar="DATA", help=f"Images that ranges are found on: {SOURCE_FORMS}.")
+@click.option(
+    "--calib",
+    metavar="DATA",
+    help=f"Images that ranges are found on (of a source with parts, the training images): {SOURCE_FORMS}.",
+)
 @click.option(
     "--data",
     metavar="DATA",
-    help="Other labelled images to measure accuracy on. Default: half of --calib, which sets no range.",
+    help="Other labelled images to measure accuracy on; of a source with parts, the test images. "
+    "Default: those of --calib that set no range.",
 )
 @click.option(
     "--target", type=click.Choice(TARGETS), default="ort", show_default=True, help="What will run the file."
@@ -79,7 +87,8 @@ def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
     The exit code is 3 if more than --max-drop is lost, or if an int8 file is not faster.
     """
     settings = _settings(options)
-    calibration, evaluation = _opened(options["calib"], terminal), _opened(options["data"], terminal)
+    calibration = _opened(options["calib"], "train", terminal)  # of a source with parts
+    evaluation = _opened(options["data"], "test", terminal)
     if settings.target == "trt":
         terminal.note("Accuracy is measured in ONNX Runtime; speed is not, for want of TensorRT.")
     artifact = _resolved(options["model"], options["model_options"], terminal)
@@ -115,9 +124,8 @@ def this_cpu(environment: Environment) -> Cpu:
     return "vnni" if known & _VNNI else "x86"
 
 
-def _opened(text: str | None, terminal: Terminal) -> LabelledImages | None:
-    """A source with parts is calibrated on its training images and measured on its test images."""
-    return None if text is None else open_source(text, announce=terminal.note)
+def _opened(text: str | None, split: Split, terminal: Terminal) -> LabelledImages | None:
+    return None if text is None else open_source(text, split=split, announce=terminal.note)
 
 
 def _resolved(text: str, options: ModelOptions, terminal: Terminal) -> Artifact:
@@ -143,7 +151,13 @@ def _require_place(path: Path, artifact: Artifact) -> None:
         ) from error
 
 
-def _run(artifact, settings, data, path, terminal):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _run(
+    artifact: Artifact,
+    settings: QuantizeSettings,
+    data: tuple[LabelledImages | None, LabelledImages | None, Path | None],
+    path: Path,
+    terminal: Terminal,
+) -> Outcome:
     try:
         from edgecnn.quantize.pipeline import Sources, quantize_artifact
     except ModuleNotFoundError as error:

@@ -16,6 +16,7 @@ from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.commands.validation_tables import gate_failures, print_validation
 from edgecnn.data import SOURCE_FORMS, LabelledImages, map_labels, open_source, subset
+from edgecnn.engines.suitability import unsuitable
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import DataError, GateError, UsageError
 from edgecnn.reports.result import BadImage, Result, ResultFile
@@ -121,6 +122,9 @@ def validate(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
 
 def _measure(request: _Request, source: LabelledImages, terminal: Terminal) -> tuple[Result, ...]:
     artifacts = _artifacts(request, terminal)
+    for name, artifact in artifacts:
+        if reason := unsuitable(artifact.spec, name):
+            terminal.warn(reason)
     labels = _labels(source, [artifact for _, artifact in artifacts], request.classes)
     with ExitStack() as stack:
         engines = [

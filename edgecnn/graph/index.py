@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import numpy_helper
 
 __all__ = ["GraphIndex", "attribute", "opset_version"]
@@ -59,7 +59,7 @@ class GraphIndex:
         else:
             self.replace_constant(name, values)
 
-    def add_constant(self, name: str, values: NDArray[Any]) -> str:
+    def add_constant(self, name: str, values: ArrayLike) -> str:
         """Add an initialiser under ``name``, or that with a number behind where it is taken; its name."""
         free, number = name, 1
         while free in self._initializers or free in self.producers:

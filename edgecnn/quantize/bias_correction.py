@@ -42,8 +42,8 @@ def round_weights(weights: NDArray[np.float32], levels: int = 127) -> NDArray[np
     flat = weights.reshape(len(weights), -1)
     steps = np.abs(flat).max(axis=1, keepdims=True) / levels
     steps[steps == 0] = 1.0
-    rounded = np.clip(np.rint(flat / steps), -levels, levels) * steps
-    return rounded.reshape(weights.shape).astype(np.float32)
+    rounded: NDArray[np.float32] = np.clip(np.rint(flat / steps), -levels, levels) * steps
+    return rounded.reshape(weights.shape).astype(np.float32, copy=False)
 
 
 def correct_biases(model: onnx.ModelProto, means: Mapping[str, NDArray[np.float64]], levels: int) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,8 @@ def cached_calibration(key: str, make: Callable[[], Calibration]) -> tuple[Calib
         return _read(path), True
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         calibration = make()
-    try:
+    with suppress(OSError):  # a cache that cannot be written costs time the next time, and nothing else
         _write(calibration, path)
-    except OSError:  # a cache that cannot be written costs time the next time, and nothing else
-        pass
     return calibration, False
 
 

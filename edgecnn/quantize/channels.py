@@ -107,7 +107,8 @@ def _is_weighted(node: onnx.NodeProto, index: GraphIndex) -> bool:
         return False
     if node.op_type == "Gemm":
         plain = attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0
-        return plain and attribute(node, "transB", 0) == 1 and attribute(node, "transA", 0) == 0
+        straight = attribute(node, "transB", 0) == 1 and attribute(node, "transA", 0) == 0
+        return bool(plain and straight)
     return node.op_type == "Conv"
 
 

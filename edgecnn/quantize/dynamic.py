@@ -40,7 +40,7 @@ def quantize_dynamically(
     the model's metadata stay. The node ``NAME`` becomes ``NAME_quant`` (MatMulInteger) and nodes around it.
 
     Args:
-        model: in float32, opset 11 to 20, below 2 GiB.
+        model: in float32, opset 11 or later, below 2 GiB.
         keep_float: names of nodes that stay in float.
         reduce_range: weights of 7 bits, for x86 CPUs whose 8-bit products saturate (without VNNI).
 

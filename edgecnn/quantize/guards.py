@@ -30,7 +30,7 @@ __all__ = [
     "require_quantisable",
 ]
 
-#: Below this, one unusual image moves a range; a round number, and what MLPerf's lists hold at least.
+#: Below this, one unusual image moves a range; a rule of thumb, and only ever a warning.
 FEW_IMAGES = 32
 
 #: Of the evaluation's images, how many percent may be among the calibration's. Ranges leak next to nothing of
@@ -97,12 +97,12 @@ def require_quantisable(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.domain not in _STANDARD:
             raise QuantizationError(
-                f"{_called(node)} is {node.domain}.{node.op_type}: outside the operators of ONNX.",
+                f"The {_called(node)} is {node.domain}.{node.op_type}: outside the operators of ONNX.",
                 "Quantise the model as it was exported, not one that an engine has optimised and saved.",
             )
         if node.op_type in _CONTROL_FLOW:
             raise QuantizationError(
-                f"{_called(node)} is control flow ({node.op_type}), whose branches cannot be calibrated.",
+                f"The {_called(node)} is control flow ({node.op_type}), whose branches cannot be calibrated.",
                 "Export the model without branches that depend on the input, or use --recipe fp16.",
             )
     index = ValueIndex(model.graph)
@@ -232,7 +232,7 @@ def _already(path: Path, what: str) -> QuantizationError:
 
 
 def _called(node: onnx.NodeProto) -> str:
-    return f"The node {node.name!r}" if node.name else f"The node that makes {node.output[0]!r}"
+    return f"node {node.name!r}" if node.name else f"node that makes {node.output[0]!r}"
 
 
 def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:

@@ -68,7 +68,7 @@ class Histogram:
     @property
     def centres(self) -> NDArray[np.float64]:
         """(bins,): the middle of each bin."""
-        return (self.first + np.arange(len(self.counts)) + 0.5) * self.width
+        return np.arange(len(self.counts), dtype=np.float64) * self.width + (self.first + 0.5) * self.width
 
     def __add__(self, other: Histogram) -> Histogram:
         """The histogram of both streams."""

@@ -68,9 +68,7 @@ class CalibrationImages:
         return fingerprint(select(self.source, self.ranging, self.source.name))
 
     def _prepared(self, indices: list[int]) -> Images:
-        images = (
-            prepare(self.source.image(at), self.spec, name=self.source.key(at)) for at in indices
-        )
+        images = (prepare(self.source.image(at), self.spec, name=self.source.key(at)) for at in indices)
         return np.stack(list(images))
 
 

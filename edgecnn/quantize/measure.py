@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from edgecnn.artifact import Artifact
 from edgecnn.data import LabelledImages, fingerprint
 from edgecnn.engines import Engine, EngineOptions, open_engine
+from edgecnn.engines.base import Batch
 from edgecnn.environment import describe_environment
 from edgecnn.preprocess import prepare
 from edgecnn.quantize.goal import Drop
 from edgecnn.quantize.kernels import int8_mac_share, macs_by_node
 from edgecnn.quantize.settings import QuantizeSettings, Target
 from edgecnn.quantize.speed import compare_speed
-from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Result
+from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Result, Variant
 from edgecnn.reports.variant import variant_of
 from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
 from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
@@ -145,7 +146,7 @@ def _accuracy(
     return (results[0], results[1]), record, drop
 
 
-def _variant(engine_name: str, artifact: Artifact):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _variant(engine_name: str, artifact: Artifact) -> Variant:
     with open_engine(engine_name, artifact, EngineOptions(threads=1)) as engine:
         return variant_of(artifact, engine.info, 1)
 
@@ -168,7 +169,7 @@ def _speed(
     )
 
 
-def _one_batch(artifact: Artifact, evaluation: Evaluation | None) -> NDArray:  # type: ignore[type-arg]
+def _one_batch(artifact: Artifact, evaluation: Evaluation | None) -> Batch:
     """One image, or as many as the model is fixed to; without images, grey ones."""
     tensor = artifact.spec.input
     count, *rest = (size if isinstance(size, int) else 1 for size in tensor.shape)
@@ -178,7 +179,9 @@ def _one_batch(artifact: Artifact, evaluation: Evaluation | None) -> NDArray:  #
     return np.repeat(image[np.newaxis], count, axis=0)
 
 
-def _gates(drop: Drop | None, speed: QuantizationSpeed | None, settings: QuantizeSettings) -> tuple[Gate, ...]:
+def _gates(
+    drop: Drop | None, speed: QuantizationSpeed | None, settings: QuantizeSettings
+) -> tuple[Gate, ...]:
     """A drop that its interval cannot tell from the limit holds."""
     gates = []
     if drop is not None:

@@ -92,9 +92,7 @@ def quantize_artifact(
     prepared = recipe.requires(model)
     images = _calibration_images(artifact.spec, recipe, settings, sources, warn)
     evaluation = _evaluation(artifact.spec, images, sources, warn)
-    work = Work(
-        prepared, artifact.spec, settings, _named(prepared, settings.keep_float), images, observe
-    )
+    work = Work(prepared, artifact.spec, settings, _named(prepared, settings.keep_float), images, observe)
     quantised = recipe.apply(work)
     spec = _spec(artifact, recipe, settings, quantised, images)
     observe("Measuring the result")

@@ -70,7 +70,7 @@ def place_qdq(
     placed.CopyFrom(model)
     gates = open_hard_gates(placed, keep_float)
     with _quiet():
-        quantiser = QDQQuantizer(
+        quantiser = _Quantiser(
             placed,
             True,
             scheme.reduce_range,
@@ -91,6 +91,21 @@ def place_qdq(
     return quantised
 
 
+class _Quantiser(QDQQuantizer):  # type: ignore[misc]
+    """ONNX Runtime's, but a mean over pixels gets a range of its own.
+
+    It would take over that of the pixels, which for large windows is several times as wide; the int8 kernel
+    takes both.
+    """
+
+    def quantize_output_same_as_input(self, output_name: str, input_name: str, node_name: str) -> None:
+        """Its own method; ``AveragePool`` asks for it as operators do that change no value."""
+        if any(n.op_type == "AveragePool" and output_name in n.output for n in self.model.nodes()):
+            self.quantize_activation_tensor(output_name)
+        else:
+            super().quantize_output_same_as_input(output_name, input_name, node_name)
+
+
 def _tensors(model: onnx.ModelProto, ranges: Mapping[str, Range], gates: Collection[str]) -> TensorsData:
     """In the quantiser's form; a value between Add and Clip takes the range of what the Clip lets through."""
     known = dict(ranges)
@@ -103,7 +118,8 @@ def _tensors(model: onnx.ModelProto, ranges: Mapping[str, Range], gates: Collect
         if node.op_type in {"Sigmoid", "HardSigmoid"} and name in known:
             known[name] = (0.0, 1.0)
     data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in known.items()
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in known.items()
     }
     return TensorsData(CalibrationMethod.MinMax, data)
 

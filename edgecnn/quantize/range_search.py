@@ -57,7 +57,9 @@ def sensitivities(
     """Of every activation, the most sensitive first."""
     weights_alone = divergence(reference, simulation.scores(images, ranges, only=()))
     alone = (
-        Sensitivity(name, divergence(reference, simulation.scores(images, ranges, only=(name,))) - weights_alone)
+        Sensitivity(
+            name, divergence(reference, simulation.scores(images, ranges, only=(name,))) - weights_alone
+        )
         for name in simulation.activations
     )
     return sorted(alone, key=lambda item: -item.noise)

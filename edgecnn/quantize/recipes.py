@@ -10,6 +10,7 @@ import onnx
 
 from edgecnn.artifact import graph_input, graph_output
 from edgecnn.errors import QuantizationError
+from edgecnn.graph.constants import store_constants
 from edgecnn.graph.pooling import pool_globally
 from edgecnn.lookup import resolve
 from edgecnn.quantize.guards import at_least_opset, at_most_opset, require_quantisable
@@ -50,6 +51,7 @@ class Recipe:
         require_quantisable(model)
         prepared = onnx.ModelProto()
         prepared.CopyFrom(at_least_opset(at_most_opset(model, _OPSETS[1]), _OPSETS[0]))
+        store_constants(prepared)
         if self.calibrates:
             pool_globally(prepared)
         return prepared

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,6 +59,9 @@ class Session:
         settings.inter_op_num_threads = 1
         settings.log_severity_level = _LOG_NOTHING_BUT_FATAL
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # As on ARM. On x86 it would turn int8 activations into uint8 where it can, and then run in float what
+        # lies between the two types (seen in 1.31).
+        settings.add_session_config_entry("session.qdqisint8allowed", "1")
         if optimised is not None:
             settings.optimized_model_filepath = str(optimised)
         disabled = [_REQUANTISES] if exact_float else None
@@ -77,7 +81,10 @@ class Session:
         self.outputs: tuple[str, ...] = tuple(value.name for value in self._session.get_outputs())
 
     def run(
-        self, images: Images, names: Sequence[str] | None = None, others: Mapping[str, NDArray] | None = None
+        self,
+        images: Images,
+        names: Sequence[str] | None = None,
+        others: Mapping[str, NDArray[Any]] | None = None,
     ) -> list[NDArray[np.float32]]:
         """The outputs ``names``, or all, for one batch; ``others`` are further inputs by name."""
         if names is not None and not names:
@@ -87,7 +94,7 @@ class Session:
         )
         return values
 
-    def scores(self, images: Images, others: Mapping[str, NDArray] | None = None) -> NDArray[np.float32]:
+    def scores(self, images: Images, others: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
         """(N, classes): the first output for any number of images."""
         parts = [self.run(batch, self.outputs[:1], others)[0] for batch in in_batches(images)]
         return np.concatenate([part.reshape(len(part), -1) for part in parts])
@@ -97,8 +104,3 @@ def in_batches(images: Images, size: int = BATCH) -> Iterator[Images]:
     """``images`` in pieces of ``size``, the last one of what is left."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
-
-
-def stacked(batches: Iterable[Images]) -> Images:
-    """All images of ``batches`` in one array."""
-    return np.concatenate(list(batches))

@@ -53,8 +53,8 @@ class QuantizeSettings:
                 f"The recipe nncf makes files for OpenVINO, not for {self.target}.",
                 "Pass --target openvino, or another --recipe: auto measures several.",
             )
-        if self.target == "trt" and self.recipe in {"dynamic", "weights"}:
+        if self.target == "trt" and self.recipe == "dynamic":
             raise UsageError(
-                f"TensorRT builds no {self.recipe} int8 networks.",
-                "Pass --recipe auto, minmax, percentile, entropy, mse or fp16.",
+                "TensorRT builds no networks whose ranges are found at run time.",
+                "Pass --recipe auto, minmax, percentile, entropy, mse, weights or fp16.",
             )

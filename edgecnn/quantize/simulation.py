@@ -6,6 +6,7 @@ Trying another range, or leaving one activation unrounded, is then one more run 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,7 +59,9 @@ class Simulation:
         """
         self._symmetric = symmetric
         self.activations = tuple(name for name in _activations(model) if name in ranges)
-        self._session = Session(_simulated(model, self.activations, levels), threads=threads, exact_float=True)
+        self._session = Session(
+            _simulated(model, self.activations, levels), threads=threads, exact_float=True
+        )
 
     def scores(
         self, images: Images, ranges: Mapping[str, Range], only: Collection[str] | None = None
@@ -70,7 +73,7 @@ class Simulation:
         scales = np.maximum((spans[:, 1] - spans[:, 0]) / _LEVELS, 1e-12)
         zeros = np.clip(np.rint(-spans[:, 0] / scales), 0, _LEVELS)
         rounded = np.array([only is None or name in only for name in self.activations], np.bool_)
-        others: dict[str, NDArray] = {
+        others: dict[str, NDArray[Any]] = {
             "sim.scales": scales.astype(np.float32),
             "sim.zeros": zeros.astype(np.uint8),
             "sim.rounded": rounded,
@@ -81,11 +84,8 @@ class Simulation:
 def _activations(model: onnx.ModelProto) -> list[str]:
     """What the int8 model holds in 8 bits: the input, and what nodes make but for those absorbed."""
     index = GraphIndex(model)
-    names = [model.graph.input[0].name]
-    for node in model.graph.node:
-        if node.op_type not in _PASSES:
-            names.append(node.output[0])
-    return [name for name in names if _is_held(name, index)]
+    made = [node.output[0] for node in model.graph.node if node.op_type not in _PASSES]
+    return [name for name in (model.graph.input[0].name, *made) if _is_held(name, index)]
 
 
 def _is_held(name: str, index: GraphIndex) -> bool:

@@ -16,14 +16,17 @@ def dynamic(work: Work) -> Quantised:
     """8-bit matrix products with ranges found at run time."""
     return _quantised(
         work,
-        quantize_dynamically(work.model, work.keep_float),
+        quantize_dynamically(work.model, work.keep_float, reduce_range=work.scheme.reduce_range),
         "uint8 activations at run time, int8 weights, in matrix products",
     )
 
 
 def weights(work: Work) -> Quantised:
     """Weights stored in 8 bits."""
-    return _quantised(work, quantize_weights(work.model, work.keep_float), "int8 weights per channel")
+    # TensorRT refuses to cast int8, and ONNX Runtime does not fold a DequantizeLinear: to each its own.
+    by_operator = work.settings.target == "trt"
+    model = quantize_weights(work.model, work.keep_float, dequantize_linear=by_operator)
+    return _quantised(work, model, "int8 weights per channel, float arithmetic")
 
 
 def fp16(work: Work) -> Quantised:

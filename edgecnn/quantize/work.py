@@ -46,9 +46,7 @@ class Work:
     @property
     def scheme(self) -> Scheme:
         """Data types for the CPU that the artifact is for."""
-        return Scheme(
-            signed_activations=self.settings.cpu == "arm", reduce_range=self.settings.cpu == "x86"
-        )
+        return Scheme(signed_activations=self.settings.cpu == "arm", reduce_range=self.settings.cpu == "x86")
 
     @property
     def weight_levels(self) -> int:
@@ -74,16 +72,14 @@ class Work:
         key = calibration_key(model, images.fingerprint(), self.spec.preprocess)
         calibration, known = cached_calibration(
             key,
-            lambda: calibrate(
-                model, images.batches(), len(images.ranging), threads=self.settings.threads
-            ),
+            lambda: calibrate(model, images.batches(), len(images.ranging), threads=self.settings.threads),
         )
         where = "known from an earlier run" if known else "measured"
         self.observe(f"Ranges of {calibration.images} images {where}")
         if calibration.convergence > _CONVERGED:
             self.observe(
-                f"The last quarter of the images still widened the ranges by {calibration.convergence:.1f} %: "
-                "more images would change them."
+                "More images would change the ranges: the last quarter of them still widened them by "
+                f"{calibration.convergence:.1f} %."
             )
         return calibration
 

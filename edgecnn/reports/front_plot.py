@@ -45,12 +45,16 @@ def draw_front(points: Sequence[FrontPoint], title: str, limit: float, path: Pat
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(limit, color="0.6", linestyle="--", linewidth=1)
-    axes.annotate(f"goal {limit:g} %", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.annotate(
+        f"goal {limit:g} %", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+    )
     latencies = [point.relative_latency for point in points]
     axes.plot(latencies, [point.agreement for point in points], color="0.8", zorder=1)
     for point in points:
         color = "tab:green" if point.chosen else "tab:blue"
-        axes.scatter(point.relative_latency, point.agreement, color=color, s=70 if point.chosen else 30, zorder=2)
+        axes.scatter(
+            point.relative_latency, point.agreement, color=color, s=70 if point.chosen else 30, zorder=2
+        )
         axes.annotate(
             f"{point.label}{' (chosen)' if point.chosen else ''}",
             (point.relative_latency, point.agreement),

@@ -38,7 +38,8 @@ CONV = f"{pair('x', 'a')} c = Conv(a, w)"
 #: Nodes, how many pairs go, how many stay.
 ENDS = {
     "product": (
-        f"p = GlobalAveragePool(x) f = Flatten(p) {pair('f', 'a')} g = Gemm<transB=1>(a, dense) {pair('g', 'y')}",
+        f"""p = GlobalAveragePool(x) f = Flatten(p) {pair("f", "a")}
+        g = Gemm<transB=1>(a, dense) {pair("g", "y")}""",
         (1, 1),
     ),
     "pooling": (f"{CONV} {pair('c', 'd')} p = GlobalAveragePool(d) {pair('p', 'y')}", (1, 2)),
@@ -51,8 +52,8 @@ ENDS = {
         (1, 2),
     ),
     "pooling, squeezed, softmax": (
-        f"{CONV} {pair('c', 'd')} p = GlobalAveragePool(d) {pair('p', 'e')} f = Squeeze(e, last) {pair('f', 'g')} "
-        "y = Softmax<axis=1>(g)",
+        f"""{CONV} {pair("c", "d")} p = GlobalAveragePool(d) {pair("p", "e")}
+        f = Squeeze(e, last) {pair("f", "g")} y = Softmax<axis=1>(g)""",
         (2, 2),
     ),
     "convolution": (f"{CONV} {pair('c', 'y')}", (1, 1)),
@@ -90,14 +91,18 @@ def test_the_scores_are_float(graph_of: GraphOf, nodes: str, pairs: tuple[int, i
 
 
 def test_a_float_end_stays(graph_of: GraphOf) -> None:
-    model = graph_of(f"{CONV} {pair('c', 'd')} r = Relu(d) p = GlobalAveragePool(r) y = Flatten(p)", CONSTANTS, "4,8,8")
+    model = graph_of(
+        f"{CONV} {pair('c', 'd')} r = Relu(d) p = GlobalAveragePool(r) y = Flatten(p)", CONSTANTS, "4,8,8"
+    )
     before = model.SerializeToString()
     assert free_output(model) == 0
     assert model.SerializeToString() == before
 
 
 def test_numbers_that_have_another_reader_stay(graph_of: GraphOf) -> None:
-    nodes = f"{CONV} {pair('c', 'd')} e = DequantizeLinear(qd, s, z) r = Relu(e) f = Identity(d) y = Identity(f)"
+    nodes = (
+        f"{CONV} {pair('c', 'd')} e = DequantizeLinear(qd, s, z) r = Relu(e) f = Identity(d) y = Identity(f)"
+    )
     model = graph_of(nodes, CONSTANTS, "4,8,8")
     model.graph.output.append(onnx.ValueInfoProto(name="r"))
     assert free_output(model) == 0

@@ -129,7 +129,9 @@ def test_a_factor_may_have_dimensions(graph_of: GraphOf) -> None:
     assert fold_scales(model) == 1
 
 
-@pytest.mark.parametrize("factor", [np.float32(0), np.float32(-1), np.array([[[1]], [[2]], [[3]]], np.float32)])
+@pytest.mark.parametrize(
+    "factor", [np.float32(0), np.float32(-1), np.array([[[1]], [[2]], [[3]]], np.float32)]
+)
 def test_other_factors_are_multiplied_as_before(graph_of: GraphOf, factor: Array) -> None:
     model = graph_of(f"{product()} y = Relu(e)", PAIR | {"sixth": factor})
     before = model.SerializeToString()

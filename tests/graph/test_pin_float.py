@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ Array = NDArray[np.float32]
 RNG = np.random.default_rng(4)
 IMAGES = RNG.normal(size=(2, 16, 8, 8)).astype(np.float32)
 
-CONSTANTS = {
+CONSTANTS: dict[str, NDArray[Any]] = {
     "w": RNG.normal(size=(16, 16, 3, 3)).astype(np.float32) / 12,
     "dense": RNG.normal(size=(16, 16)).astype(np.float32) / 4,
     "b": RNG.normal(size=16).astype(np.float32),
@@ -32,7 +33,8 @@ CONSTANTS = {
     "zero": np.array(0, np.float32),
     "six": np.array(6, np.float32),
 }
-HEAD = "q = QuantizeLinear(x, scale, middle) d = DequantizeLinear(q, scale, middle) c = Conv<pads=[1,1,1,1]>(d, w, b)"
+HEAD = """q = QuantizeLinear(x, scale, middle) d = DequantizeLinear(q, scale, middle)
+    c = Conv<pads=[1,1,1,1]>(d, w, b)"""
 
 #: What follows the convolution "c", with the range that its values are quantised to.
 TAILS = {

@@ -87,7 +87,9 @@ def _small_weights() -> Mapping[str, NDArray[np.float32]]:
     shapes |= {"squeeze": (8, 16, 1, 1), "excite": (16, 8, 1, 1)}
     sizes = {"b1": 16, "b2": 16, "b3": 8, "b4": 16, "b5": 10}
     # Variances that keep activations alike from layer to layer (He et al., ICCV 2015).
-    weights = {name: rng.normal(size=shape) * (2 / np.prod(shape[1:])) ** 0.5 for name, shape in shapes.items()}
+    weights = {
+        name: rng.normal(size=shape) * (2 / np.prod(shape[1:])) ** 0.5 for name, shape in shapes.items()
+    }
     biases = {name: 0.3 * rng.normal(size=size) for name, size in sizes.items()}
     found = weights | biases | {"zero": np.array(0.0), "six": np.array(6.0)}
     return {name: value.astype(np.float32) for name, value in found.items()}

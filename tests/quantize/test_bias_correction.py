@@ -27,7 +27,9 @@ RNG = np.random.default_rng(2)
 IMAGES = RNG.gamma(1.0, size=(6, 4, 8, 8)).astype(np.float32)
 
 #: Below 2**-100 a step of a 127th is no normal number any more.
-numbers = st.floats(-(2.0**100), 2.0**100, width=32).filter(lambda value: value == 0 or abs(value) > 2.0**-100)
+numbers = st.floats(-(2.0**100), 2.0**100, width=32).filter(
+    lambda value: value == 0 or abs(value) > 2.0**-100
+)
 weights = npst.arrays(
     np.float32, st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3)), elements=numbers
 )
@@ -113,7 +115,9 @@ def test_rounded_weights_with_corrected_biases_answer_alike_on_average(
     assert after < 1e-5
 
 
-@pytest.mark.parametrize("operands", ["<pads=[1,1,1,1]>(x, square, bias)", "<group=4, pads=[1,1,1,1]>(x, depth)"])
+@pytest.mark.parametrize(
+    "operands", ["<pads=[1,1,1,1]>(x, square, bias)", "<group=4, pads=[1,1,1,1]>(x, depth)"]
+)
 def test_padding_is_neglected_and_still_most_of_the_error_goes(graph_of: GraphOf, operands: str) -> None:
     model = graph_of(f"y = Conv{operands}", WEIGHTS, image="4,8,8")
     wanted = mean_output(model)
@@ -127,7 +131,9 @@ def test_only_biases_change(graph_of: GraphOf) -> None:
     model = graph_of(LAYERS["1x1"], WEIGHTS, image="4,8,8")
     changed = corrected(model, 127)
     assert [tensor.name for tensor in changed.graph.initializer] == list(WEIGHTS)
-    differing = [name for name, values in constants(changed).items() if not np.array_equal(values, WEIGHTS[name])]
+    differing = [
+        name for name, values in constants(changed).items() if not np.array_equal(values, WEIGHTS[name])
+    ]
     assert differing == ["bias"]
 
 
@@ -158,7 +164,9 @@ def test_the_other_reader_of_a_shared_bias_keeps_it(graph_of: GraphOf) -> None:
 
 
 def test_layers_of_unknown_input_and_other_products_are_left(graph_of: GraphOf) -> None:
-    model = graph_of("p = GlobalAveragePool(x) f = Flatten(p) y = Gemm(f, t)", {"t": parameter(4, 5)}, "4,8,8")
+    model = graph_of(
+        "p = GlobalAveragePool(x) f = Flatten(p) y = Gemm(f, t)", {"t": parameter(4, 5)}, "4,8,8"
+    )
     before = model.SerializeToString()
     assert correct_biases(model, {"f": np.ones(4)}, 127) == 0
     other = graph_of(LAYERS["1x1"], WEIGHTS, image="4,8,8")

@@ -134,7 +134,9 @@ def test_channels_are_measured_over_all_images_and_positions(graph_of: GraphOf) 
     for name in ("c", "b", "x", "f"):
         values = activations(model, images)[name].astype(np.float64)
         others = tuple(axis for axis in range(values.ndim) if axis != 1)
-        np.testing.assert_allclose(found[name].mean, values.mean(axis=others), rtol=1e-4, atol=1e-5)  # float32
+        np.testing.assert_allclose(
+            found[name].mean, values.mean(axis=others), rtol=1e-4, atol=1e-5
+        )  # float32
         np.testing.assert_allclose(found[name].largest, np.abs(values).max(axis=others), rtol=1e-5)
 
 

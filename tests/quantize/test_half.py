@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -158,9 +162,20 @@ def test_what_it_refuses(graph_of: GraphOf) -> None:
         to_half(to_half(model))
 
 
+@pytest.mark.tensorrt
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
+def test_tensorrt_builds_it(export: Export, tmp_path: Path) -> None:
+    onnx.save(to_half(export("cifar_resnet20"), ["conv1/Conv"]), tmp_path / "model.onnx")
+    command = [sys.executable, str(Path(__file__).with_name("rtx_build.py")), str(tmp_path / "model.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    build = json.loads(done.stdout)
+    assert build["complaints"] == []
+    assert build["plan_bytes"] > 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("opset", [11, 13, 17, 18, 21])
-@pytest.mark.parametrize("name", ["squeezenet1_1", "densenet121", "shufflenet_v2_x1_0", "mobilenet_v3_small"])
+@pytest.mark.parametrize("opset", [11, 17, 21])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x1_0", "mobilenet_v3_small"])
 def test_exports_of_every_opset(name: str, opset: int, tmp_path: Path) -> None:
     """With pixels in, so that the graph holds a Cast of its own."""
     torch.set_num_threads(1)

@@ -28,7 +28,8 @@ arrays = streams | constants
 
 def edges(histogram: Histogram) -> NDArray[np.float64]:
     """(bins + 1,): exact, since they are multiples of a power of two with at most 42 bits."""
-    return (histogram.first + np.arange(len(histogram.counts) + 1)) * histogram.width
+    numbers = histogram.first + np.arange(len(histogram.counts) + 1)
+    return numbers.astype(np.float64) * np.float64(histogram.width)
 
 
 @given(arrays, st.randoms(use_true_random=False), st.lists(st.integers(1, 39), max_size=4))

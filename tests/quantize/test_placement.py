@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,8 @@ def optimised(model: onnx.ModelProto, folder: Path) -> dict[str, str]:
 
 def runs_as(model: onnx.ModelProto, folder: Path, name: str) -> str:
     """The operator that ONNX Runtime computes the convolution or product ``name`` with."""
-    products = {
-        each: op for each, op in optimised(model, folder).items() if "Conv" in op or "Gemm" in op
-    }
-    (found,) = {op for each, op in products.items() if each.split("_")[0] == name}
+    products = {each: op for each, op in optimised(model, folder).items() if "Conv" in op or "Gemm" in op}
+    (found,) = {op for each, op in products.items() if re.split("[_/]", each)[0] == name}
     return found
 
 
@@ -80,7 +79,9 @@ def test_every_convolution_and_product_runs_in_int8(
 @NAMES
 def test_scores_are_float_and_do_not_tie(small: Callable[[str], Small], name: str) -> None:
     case = small(name)
-    scores = Session(place_qdq(case.model, case.ranges, Scheme(reduce_range=True)), threads=1).scores(case.images)
+    scores = Session(place_qdq(case.model, case.ranges, Scheme(reduce_range=True)), threads=1).scores(
+        case.images
+    )
     assert len(np.unique(scores)) > 256
     found = sqnr_db(case.reference, scores)
     assert found is not None
@@ -104,7 +105,9 @@ def test_weights_are_those_that_were_promised(
 
 
 @NAMES
-@pytest.mark.parametrize(("scheme", "dtype"), [(Scheme(), np.uint8), (Scheme(signed_activations=True), np.int8)])
+@pytest.mark.parametrize(
+    ("scheme", "dtype"), [(Scheme(), np.uint8), (Scheme(signed_activations=True), np.int8)]
+)
 def test_activations_are_of_the_schemes_type(
     small: Callable[[str], Small], name: str, scheme: Scheme, dtype: type
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ arrays = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60).map(
 def samples(kind: str, count: int = 40_000) -> Values:
     """Activations of the forms that networks have."""
     rng = np.random.default_rng(3)
-    drawn = {
+    drawn: dict[str, Callable[[], NDArray[np.float64]]] = {
         "normal": lambda: rng.normal(size=count),
         "after ReLU": lambda: np.maximum(rng.normal(size=count), 0),
         "after ReLU6": lambda: np.clip(rng.normal(3, 3, size=count), 0, 6),
@@ -40,7 +42,8 @@ def quantised(values: Values, span: Range) -> NDArray[np.float64]:
     """To 256 levels of which one is 0, and back."""
     scale = (span[1] - span[0]) / 255
     zero = np.rint(-span[0] / scale)
-    return (np.clip(np.rint(values.astype(np.float64) / scale) + zero, 0, 255) - zero) * scale
+    levels = np.clip(np.rint(values.astype(np.float64) / scale) + zero, 0, 255)
+    return np.asarray((levels - zero) * scale, np.float64)
 
 
 def squared_error(values: Values, span: Range) -> float:

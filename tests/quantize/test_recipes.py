@@ -1,0 +1,229 @@
+"""What every recipe keeps: the spec, names and types of input and output, and the dynamic batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from edgecnn.artifact import Artifact, graph_input, graph_output, open_artifact, read_onnx, save_artifact
+from edgecnn.data.arrays import ArrayImages
+from edgecnn.errors import QuantizationError, UsageError
+from edgecnn.preprocess import prepare
+from edgecnn.quantize import measure, mixed_precision, speed
+from edgecnn.quantize.pipeline import Sources, quantize_artifact
+from edgecnn.quantize.recipes import RECIPES
+from edgecnn.quantize.settings import RECIPE_NAMES, TARGETS, QuantizeSettings, RecipeName, Target
+from edgecnn.spec import ModelSpec, Precision, Preprocess, Provenance, WeightsId
+
+Export = Callable[[str], onnx.ModelProto]
+
+NETWORK = "lenet5"
+CLASSES = tuple(f"class {index}" for index in range(10))
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speeds are not looked at here; and nothing is known from earlier runs."""
+    monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(speed, "_ROUNDS", (1, 1))
+    monkeypatch.setattr(measure, "_SECONDS", 0.0)
+    monkeypatch.setattr(mixed_precision, "_SECONDS", 0.0)
+
+
+@pytest.fixture
+def artifact(export: Export, tmp_path: Path) -> Artifact:
+    model = onnx.ModelProto()
+    model.CopyFrom(export(NETWORK))
+    model.metadata_props.add(key="some", value="metadata")
+    fed = graph_input(model)
+    channels, height, width = (int(size) for size in fed.shape[1:])
+    grey: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}
+    preprocess = Preprocess(
+        resize=None,
+        crop=(height, width),
+        color="L" if channels == 1 else "RGB",
+        **(grey if channels == 1 else {}),
+    )
+    spec = ModelSpec(
+        network=NETWORK,
+        classes=CLASSES,
+        input=fed,
+        output=graph_output(model),
+        preprocess=preprocess,
+        weights=WeightsId(kind="random", name="seed=1"),
+        provenance=Provenance(exporter="torchscript", opset=18, versions={"torch": "2"}),
+    )
+    return save_artifact(model, spec, tmp_path / "float.onnx")
+
+
+def images(count: int, seed: int, side: int = 32) -> ArrayImages:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return ArrayImages(f"noise {seed}", None, CLASSES, (np.arange(count) % 10).astype(np.int64), pixels)
+
+
+def _allowed() -> list[object]:
+    """Every recipe with every target that takes it; those that need OpenVINO are skipped without it."""
+    found: list[object] = []
+    for target in TARGETS:
+        for recipe in RECIPE_NAMES:
+            try:
+                QuantizeSettings(target=target, recipe=recipe)
+            except UsageError:
+                continue
+            needed = {"openvino": ["openvino"]}.get(target, []) + (["nncf"] if recipe == "nncf" else [])
+            missing = [name for name in needed if find_spec(name) is None]
+            marks = [pytest.mark.skip(reason=f"{', '.join(missing)} not installed")] if missing else []
+            found.append(pytest.param(recipe, target, marks=marks, id=f"{recipe}-{target}"))
+    return found
+
+
+def run(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    scores: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: batch})[0]
+    return scores
+
+
+@pytest.mark.parametrize(("recipe", "target"), _allowed())
+def test_what_every_recipe_keeps(
+    recipe: RecipeName, target: Target, artifact: Artifact, tmp_path: Path
+) -> None:
+    settings = QuantizeSettings(target=target, recipe=recipe)
+    sources = Sources(calibration=images(40, 1), evaluation=images(8, 2))
+    path = tmp_path / "quantised.onnx"
+    outcome = quantize_artifact(artifact, settings, sources, path)
+
+    opened, model = open_artifact(path), read_onnx(path)
+    assert opened.spec == outcome.artifact.spec
+    onnx.checker.check_model(model, full_check=recipe not in {"dynamic"})
+    assert {entry.key: entry.value for entry in model.metadata_props}["some"] == "metadata"
+    assert (graph_input(model), graph_output(model)) == (artifact.spec.input, artifact.spec.output)
+    assert graph_input(model).dynamic_batch
+    kept = replace(opened.spec, precision="fp32", quantization=None, provenance=artifact.spec.provenance)
+    assert kept == artifact.spec
+
+    source = images(3, 3)
+    batch = np.stack([prepare(source.image(at), opened.spec) for at in range(3)])
+    scores = run(path, batch)
+    assert scores.shape == (3, 10)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    one_by_one = np.concatenate([run(path, batch[at : at + 1]) for at in range(3)])
+    spread = float(np.ptp(scores))
+    # Ranges that are found at run time depend on the batch; others only on the order of sums.
+    assert np.abs(scores - one_by_one).max() <= (0.1 if recipe == "dynamic" else 0.01) * spread
+    reference = run(artifact.path, batch)
+    assert np.abs(scores - reference).max() <= 0.5 * float(np.ptp(reference))
+
+
+@pytest.mark.parametrize(("recipe", "target"), _allowed())
+def test_the_record_is_filled(recipe: RecipeName, target: Target, artifact: Artifact, tmp_path: Path) -> None:
+    calibration, evaluation = images(40, 1), images(8, 2)
+    sources = Sources(calibration=calibration, evaluation=evaluation)
+    path = tmp_path / "quantised.onnx"
+    outcome = quantize_artifact(artifact, QuantizeSettings(target=target, recipe=recipe), sources, path)
+    record = open_artifact(path).spec.quantization
+    assert record is not None
+    assert (record.recipe, record.target) == (recipe, target)
+    assert record.source_sha256 == artifact.sha256()
+    assert record.scheme
+    assert record.steps
+    if RECIPES[recipe].calibrates:
+        assert (record.calibration, record.calibration_images) == (calibration.name, 20)
+        assert record.calibration_sha256 is not None
+        assert len(record.calibration_sha256) == 64
+    else:
+        assert (record.calibration, record.calibration_images, record.calibration_sha256) == (None,) * 3
+    assert record.accuracy is not None
+    assert (record.accuracy.data, record.accuracy.n) == (evaluation.name, 8)
+    assert record.accuracy.drop == pytest.approx(record.accuracy.reference_top1 - record.accuracy.top1)
+    assert (record.speed is None) == (target == "trt")
+    assert (record.int8_mac_share is None) == (target != "ort")
+    assert open_artifact(path).spec.precision == ("mixed" if record.kept_float else RECIPES[recipe].precision)
+    assert outcome.measured.results[1].variant.artifact == str(path)
+    assert outcome.measured.results[1].variant.sha256 == outcome.artifact.sha256()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "precision"),
+    [("minmax", "mixed"), ("dynamic", "mixed"), ("fp16", "fp16"), ("weights", "fp32")],
+)
+def test_nodes_in_float_make_int8_mixed(
+    recipe: RecipeName, precision: Precision, artifact: Artifact, tmp_path: Path
+) -> None:
+    node = next(node.name for node in read_onnx(artifact.path).graph.node if node.op_type == "Conv")
+    settings = QuantizeSettings(recipe=recipe, keep_float=(node,))
+    path = tmp_path / "quantised.onnx"
+    quantize_artifact(artifact, settings, Sources(calibration=images(8, 1)), path)
+    spec = open_artifact(path).spec
+    assert spec.precision == precision
+    assert spec.quantization is not None
+    assert spec.quantization.kept_float == (node,)
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPE_NAMES if RECIPES[name].calibrates])
+def test_recipes_that_calibrate_demand_images(recipe: RecipeName, artifact: Artifact, tmp_path: Path) -> None:
+    target: Target = "openvino" if recipe == "nncf" else "ort"
+    if recipe == "nncf" and (find_spec("nncf") is None or find_spec("openvino") is None):
+        pytest.skip("NNCF or OpenVINO is not installed")
+    with pytest.raises(QuantizationError, match="needs images") as caught:
+        settings = QuantizeSettings(recipe=recipe, target=target)
+        quantize_artifact(artifact, settings, Sources(), tmp_path / "q.onnx")
+    assert "--calib" in caught.value.remedy
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPE_NAMES if not RECIPES[name].calibrates])
+def test_the_others_need_none(recipe: RecipeName, artifact: Artifact, tmp_path: Path) -> None:
+    outcome = quantize_artifact(artifact, QuantizeSettings(recipe=recipe), Sources(), tmp_path / "q.onnx")
+    assert outcome.measured.accuracy is None
+    assert all(result.accuracy is None for result in outcome.measured.results)
+
+
+def _renamed_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].name = "other"
+
+
+def _renamed_output(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "other"
+
+
+def _half_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+
+
+def _fixed_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+@pytest.mark.parametrize("change", [_renamed_input, _renamed_output, _half_input, _fixed_batch])
+def test_a_recipe_that_breaks_its_promise_is_caught(
+    change: Callable[[onnx.ModelProto], None], export: Export
+) -> None:
+    before, after = export(NETWORK), onnx.ModelProto()
+    after.CopyFrom(before)
+    RECIPES["minmax"].ensures(before, after)
+    change(after)
+    with pytest.raises(QuantizationError, match="Quantising changed") as caught:
+        RECIPES["minmax"].ensures(before, after)
+    assert "report" in caught.value.remedy
+
+
+def test_what_a_recipe_works_on_is_a_copy(export: Export) -> None:
+    before = export(NETWORK).SerializeToString(deterministic=True)
+    for recipe in RECIPES.values():
+        prepared = recipe.requires(export(NETWORK))
+        del prepared.graph.node[:]
+    assert export(NETWORK).SerializeToString(deterministic=True) == before
+
+
+def test_the_table_has_a_line_for_every_name() -> None:
+    assert tuple(RECIPES) == RECIPE_NAMES
+    assert all(recipe.summary for recipe in RECIPES.values())
