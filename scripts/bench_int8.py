@@ -85,9 +85,10 @@ def _row(name: str, seconds: float, *, profile: bool) -> bool:
                 lambda: before.run(images[:1]), lambda: after.run(images[:1]), seconds=seconds
             )
         asked = REQUIRED.get(name, 1.0)
+        share = int8_mac_share(placed, macs_by_node(model))
         print(
             f"| {name} | {found.reference_ms:.2f} | {found.ms:.2f} | {found.ratio:.2f} "
-            f"({found.spread[0]:.2f} to {found.spread[1]:.2f}) | {asked} | {int8_mac_share(placed, macs_by_node(model)):.0f} % |",
+            f"({found.spread[0]:.2f} to {found.spread[1]:.2f}) | {asked} | {share:.0f} % |",
             flush=True,
         )
         if profile:

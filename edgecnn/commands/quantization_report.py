@@ -119,9 +119,10 @@ def _accuracy_lines(outcome: Outcome) -> list[str]:
     assert flips is not None
     assert flips.flips is not None
     lines = [
-        f"Accuracy  top-1 {-found.drop:+.2f} points (95 % interval {-high:+.1f} to {-low:+.1f}) on {found.n} images "
-        f"of {found.data}; {flips.flips.gained} gained, {flips.flips.lost} lost, "
-        f"{found.agreement:.1f} % as the float model"
+        f"Accuracy  top-1 {0.0 - found.drop:+.2f} points (95 % interval {-high:+.1f} to {-low:+.1f}) on "
+        f"{found.n} images of {found.data}",
+        f"          {flips.flips.gained} gained, {flips.flips.lost} lost, "
+        f"{found.agreement:.1f} % as the float model",
     ]
     gate = next((gate for gate in outcome.measured.gates if gate.name == "max_drop"), None)
     if gate is not None and gate.held and gate.value > gate.limit:
@@ -140,14 +141,18 @@ def _speed_lines(outcome: Outcome) -> list[str]:
     else:
         low, high = speed.ratio_spread
         lines.append(
-            f"Speed     {speed.ratio:.2f} times the float model's ({low:.2f} to {high:.2f}), one image on one "
-            f"thread in {speed.engine}"
+            f"Speed     {speed.ratio:.2f} times the float model's ({low:.2f} to {high:.2f}): one image, "
+            f"one thread, {speed.engine}"
         )
-    if share is not None:
+    if share is not None and _multiplies_integers(outcome):
         lines.append(f"Int8      {share:.0f} % of the multiply-accumulates really run in int8")
     if outcome.quantised.kept_float:
         lines.append(f"Float     {len(outcome.quantised.kept_float)} nodes; 'edgecnn inspect' names them")
     return lines
+
+
+def _multiplies_integers(outcome: Outcome) -> bool:
+    return outcome.artifact.spec.precision in {"int8", "mixed"}
 
 
 def _portability_lines(outcome: Outcome) -> list[str]:
@@ -159,9 +164,9 @@ def _portability_lines(outcome: Outcome) -> list[str]:
     if not found.saturating_layers:
         return [f"Portable  sums could saturate on x86 CPUs without VNNI; on {found.images} images none did"]
     return [
-        f"Portable  not to x86 CPUs without VNNI: sums of {len(found.saturating_layers)} layers saturate there, "
-        "and "
-        f"{found.top1_changed} of {found.images} predictions change (for those: --cpu x86)"
+        "Portable  not to x86 CPUs without VNNI (for those: --cpu x86): sums of "
+        f"{len(found.saturating_layers)} layers saturate there, and {found.top1_changed} of "
+        f"{found.images} predictions change"
     ]
 
 

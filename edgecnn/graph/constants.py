@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from edgecnn.graph.values import ValueIndex
+from edgecnn.graph.index import GraphIndex
 
 __all__ = ["store_constants"]
 
@@ -19,7 +19,7 @@ def store_constants(model: onnx.ModelProto) -> int:
         How many nodes are gone.
     """
     graph = model.graph
-    constants = ValueIndex(graph).constants
+    constants = GraphIndex(graph).constants
     present = {tensor.name for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     kept: list[onnx.NodeProto] = []

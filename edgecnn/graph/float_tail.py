@@ -31,7 +31,7 @@ def free_output(model: onnx.ModelProto) -> int:
 
 
 def _remove_last_pair(model: onnx.ModelProto) -> bool:
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     for output in model.graph.output:
         node = index.producers.get(output.name)
         while node is not None and node.op_type in _TAIL:

@@ -32,7 +32,7 @@ def open_hard_gates(model: onnx.ModelProto, keep: Collection[str] = ()) -> tuple
     Returns:
         The names of the values that hold ``clip(x + 3, 0, 6)``, which need the range 0 to 6.
     """
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     nodes: list[onnx.NodeProto] = []
     shifted = []
     for node in model.graph.node:
@@ -90,7 +90,7 @@ def fold_scales(model: onnx.ModelProto) -> int:
     Returns:
         How many products were folded.
     """
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     dead: set[str] = set()  # by their results: not every node has a name
     folded = 0
     for node in model.graph.node:

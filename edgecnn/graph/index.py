@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["GraphIndex", "attribute", "opset_version"]
 
@@ -19,19 +20,27 @@ class GraphIndex:
     Attributes:
         graph: the graph itself.
         producers: value name -> the node that makes it.
-        consumers: value name -> the nodes that read it, in the order of the graph.
+        consumers: value name -> the nodes that read it, each once, in the order of the graph.
         outputs: names of the graph's outputs.
+        constants: value name -> its tensor: initialisers, and what ``Constant`` nodes make.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = model.graph
-        self.producers = {name: node for node in model.graph.node for name in node.output if name}
-        self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in model.graph.node:
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.producers = {name: node for node in graph.node for name in node.output if name}
+        self.consumers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in graph.node:
             for name in dict.fromkeys(node.input):
                 self.consumers[name].append(node)
-        self.outputs = {value.name for value in model.graph.output}
-        self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.outputs = {value.name for value in graph.output}
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        made = (item for node in graph.node if node.op_type == "Constant" for item in _constant(node))
+        self.constants: dict[str, TensorProto] = {**self._initializers, **dict(made)}
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """The numbers of a constant; None when ``name`` is none."""
+        tensor = self.constants.get(name)
+        return None if tensor is None else numpy_helper.to_array(tensor)
 
     def is_constant(self, name: str) -> bool:
         """Whether ``name`` is an initialiser."""
@@ -86,3 +95,21 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:  # noqa: AN
 def opset_version(model: onnx.ModelProto) -> int:
     """Of the standard operators."""
     return next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+
+
+def _constant(node: onnx.NodeProto) -> Iterator[tuple[str, TensorProto]]:
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            yield node.output[0], attribute.t
+        elif attribute.name in ("value_int", "value_ints"):
+            yield node.output[0], _tensor(attribute, TensorProto.INT64)
+        elif attribute.name in ("value_float", "value_floats"):
+            yield node.output[0], _tensor(attribute, TensorProto.FLOAT)
+
+
+def _tensor(attribute: onnx.AttributeProto, dtype: int) -> TensorProto:
+    """A number, or several, as a tensor."""
+    value = helper.get_attribute_value(attribute)
+    several = attribute.name.endswith("s")
+    numbers = list(value) if several else [value]
+    return helper.make_tensor(attribute.name, dtype, [len(numbers)] if several else [], numbers)

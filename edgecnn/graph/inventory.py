@@ -12,9 +12,10 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.artifact import SPEC_KEY, external_locations, file_sha256, read_onnx
+from edgecnn.graph.index import GraphIndex
 from edgecnn.graph.layers import GraphLayer, graph_layers
 from edgecnn.graph.shapes import inlined
-from edgecnn.graph.values import ValueIndex, stored_bytes
+from edgecnn.graph.storage import stored_bytes
 
 __all__ = ["Inventory", "PrecisionShare", "StoredNumbers", "precision_shares", "take_inventory"]
 
@@ -174,5 +175,5 @@ def _stored(model: onnx.ModelProto) -> tuple[StoredNumbers, ...]:
 
 def _constants(model: onnx.ModelProto) -> Iterator[tuple[int, int]]:
     """Element type and number of elements of each constant."""
-    for tensor in ValueIndex(model.graph).constants.values():
+    for tensor in GraphIndex(model.graph).constants.values():
         yield tensor.data_type, prod(tensor.dims)

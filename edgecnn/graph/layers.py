@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edgecnn.graph.index import GraphIndex, attribute
 from edgecnn.graph.shapes import ValueType, images_per_run, inlined, value_types
-from edgecnn.graph.values import ValueIndex, attribute_of, stored_bytes
+from edgecnn.graph.storage import stored_bytes
 
 __all__ = ["ActivationRange", "GraphLayer", "WeightScales", "graph_layers"]
 
@@ -190,7 +191,7 @@ class _Stored:
 
 class _Reader:
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._index = ValueIndex(model.graph)
+        self._index = GraphIndex(model.graph)
         self._types = value_types(model)
         self._images = images_per_run(model)
 
@@ -237,11 +238,11 @@ class _Reader:
         """The constant that ``name`` is made of; None for an activation."""
         scale, dtype, blocked = None, None, False
         while name not in self._index.constants:
-            node = self._index.makers.get(name)
+            node = self._index.producers.get(name)
             if node is None or node.op_type not in _STORAGE | _QUANTISERS:
                 return None
             if node.op_type == "DequantizeLinear":
-                scale, blocked = node.input[1], attribute_of(node, "block_size", 0) > 0
+                scale, blocked = node.input[1], attribute(node, "block_size", 0) > 0
                 dtype = self._types.get(node.input[0], ValueType(TensorProto.UNDEFINED, None)).dtype or None
             name = node.input[0]
         tensor = self._index.constants[name]
@@ -251,7 +252,7 @@ class _Reader:
         """What the product is written in; a weight that is an activation counts as one."""
         assert places.weight is not None
         if node.op_type == "MatMulNBits":
-            return f"weights-int{attribute_of(node, 'bits', 4)}"
+            return f"weights-int{attribute(node, 'bits', 4)}"
         weight = self._quantised_weight(node, places, stored)
         if weight is None:
             return _kind(self._dtype(node.input[places.weight]))
@@ -265,7 +266,7 @@ class _Reader:
         if stored is not None:
             integers = stored.scale is not None or node.op_type in _INTEGER or places is _QLINEAR
             return _kind(stored.dtype) if integers else None
-        maker = self._index.makers.get(node.input[places.weight])
+        maker = self._index.producers.get(node.input[places.weight])
         if maker is not None and maker.op_type == "DequantizeLinear":
             return _kind(self._dtype(maker.input[0]))
         return None
@@ -274,7 +275,7 @@ class _Reader:
         name = node.input[0]
         if node.op_type in _INTEGER or node.op_type in ("QLinearConv", "QLinearMatMul"):
             return "int8" if node.op_type == "DynamicQuantizeMatMul" else _kind(self._dtype(name))
-        maker = self._index.makers.get(name)
+        maker = self._index.producers.get(name)
         if maker is None or maker.op_type != "DequantizeLinear":
             return None
         return _kind(self._dtype(maker.input[0]))
@@ -296,7 +297,7 @@ class _Reader:
         values = self._index.array(name) if name else None
         if values is None or values.size == 0:
             return None
-        bits = attribute_of(node, "bits", 4)
+        bits = attribute(node, "bits", 4)
         packed = node.op_type == "MatMulNBits"
         return WeightScales(
             dtype=f"uint{bits}" if packed else _numpy_name(stored.dtype),
@@ -313,10 +314,10 @@ class _Reader:
         else:
             pairs = (_PRODUCTS.get(node.op_type) or _OTHERS.get(node.op_type, _FLOAT)).inputs
         ranges = [self._range_at(node, pair) for pair in pairs] or [
-            self._range_of(self._index.makers[name])
+            self._range_of(self._index.producers[name])
             for name in node.input
-            if name in self._index.makers
-            and self._index.makers[name].op_type == "DequantizeLinear"
+            if name in self._index.producers
+            and self._index.producers[name].op_type == "DequantizeLinear"
             and self._stored(name) is None
         ]
         return tuple(found for found in ranges if found is not None)
@@ -327,7 +328,7 @@ class _Reader:
         places = _PRODUCTS.get(node.op_type) or _OTHERS.get(node.op_type)
         if places is not None and places.output is not None:
             return self._range_at(node, places.output)
-        users = self._index.users.get(node.output[0], [])
+        users = self._index.consumers.get(node.output[0], [])
         for user in users:
             if user.op_type == "QuantizeLinear":
                 return self._range_of(user)
@@ -366,7 +367,7 @@ def _numpy_name(dtype: int) -> str:
 
 
 def _nbits_weights(node: onnx.NodeProto) -> int:
-    return int(attribute_of(node, "K", 0)) * int(attribute_of(node, "N", 0))
+    return int(attribute(node, "K", 0)) * int(attribute(node, "N", 0))
 
 
 def _granularity(scales: int, *, blocked: bool) -> Granularity:
@@ -382,12 +383,12 @@ def _macs_per_number(node: onnx.NodeProto, weight: tuple[int, ...] | None) -> in
     follows the first dimension is what each number meets.
     """
     if node.op_type == "MatMulNBits":
-        return int(attribute_of(node, "K", 0))
+        return int(attribute(node, "K", 0))
     if weight is None:
         return None
     if "Conv" in node.op_type:
         return prod(weight[1:])
-    if attribute_of(node, "transB", 0):
+    if attribute(node, "transB", 0):
         return weight[-1]
     return weight[-2] if len(weight) > 1 else weight[0]
 

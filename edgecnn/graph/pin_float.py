@@ -29,7 +29,7 @@ def pin_float_convolutions(model: onnx.ModelProto) -> int:
     Returns:
         How many were pinned.
     """
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     pins: dict[str, onnx.NodeProto] = {}
     for node in model.graph.node:
         if node.op_type not in {"Conv", "Gemm"} or not index.is_constant(node.input[1]):

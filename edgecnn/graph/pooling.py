@@ -22,7 +22,7 @@ def pool_globally(model: onnx.ModelProto) -> int:
     Returns:
         How many were replaced.
     """
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     ranks = _ranks(model)
     nodes: list[onnx.NodeProto] = []
     replaced = 0

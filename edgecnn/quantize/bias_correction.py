@@ -1,9 +1,10 @@
-"""Takes out of each bias the mean error that rounding the weights puts into it.
+"""Takes out of each bias the mean error that rounding puts into it.
 
-Rounding changes a layer's output by ``(W_rounded - W) x``, whose mean over images is not zero, because the
-inputs, after a ReLU, are not zero on average. The mean goes into the bias with the opposite sign (Nagel et
-al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019, section 4.2). Layer
-by layer, each from its own input's mean, so that errors do not add up along the network.
+Rounding changes a layer's output by ``W_rounded x_rounded - W x``, whose mean over images is not zero: the
+inputs, after a ReLU, are not zero on average, and clipping makes them smaller. The mean goes into the bias
+with the opposite sign (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction,
+ICCV 2019, section 4.2). Layer by layer, each from its own input's mean in the float model, which the layers
+before it, corrected alike, keep up; so errors do not add up along the network.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgecnn.graph.index import GraphIndex, attribute
+from edgecnn.quantize.calibration import ChannelStatistics
 
 __all__ = ["bias_name", "correct_biases", "round_weights", "weighted_nodes"]
 
@@ -46,23 +48,23 @@ def round_weights(weights: NDArray[np.float32], levels: int = 127) -> NDArray[np
     return rounded.reshape(weights.shape).astype(np.float32, copy=False)
 
 
-def correct_biases(model: onnx.ModelProto, means: Mapping[str, NDArray[np.float64]], levels: int) -> int:
-    """Correct the biases of ``model`` for the rounding of its weights that is to come.
+def correct_biases(model: onnx.ModelProto, statistics: Mapping[str, ChannelStatistics], levels: int) -> int:
+    """Correct the biases of ``model`` for the rounding that is to come.
 
     Args:
         model: in float; changed in place. A layer without a bias gets one.
-        means: value name -> (C,) mean of each of its channels over calibration images.
+        statistics: value name -> that of its channels on calibration images, before and after rounding.
         levels: the largest integer that a weight will be rounded to.
 
     Returns:
         How many layers were corrected.
     """
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     corrected = 0
     for node in weighted_nodes(index):
-        if node.input[0] in means:
+        if node.input[0] in statistics:
             weights = index.constant(node.input[1])
-            _shift(node, index, _mean_error(node, weights, means[node.input[0]], levels))
+            _shift(node, index, _mean_error(node, weights, statistics[node.input[0]], levels))
             corrected += 1
     return corrected
 
@@ -77,15 +79,19 @@ def bias_name(node: onnx.NodeProto, index: GraphIndex) -> str:
 
 
 def _mean_error(
-    node: onnx.NodeProto, weights: NDArray[np.float32], mean: NDArray[np.float64], levels: int
+    node: onnx.NodeProto, weights: NDArray[np.float32], inputs: ChannelStatistics, levels: int
 ) -> NDArray[np.float64]:
-    """(outputs,): the mean of ``(W_rounded - W) x``; padding at the borders is neglected."""
-    error = round_weights(weights, levels).astype(np.float64) - weights
-    per_input = error.reshape(len(weights), weights.shape[1], -1).sum(axis=2)
+    """(outputs,): the mean of ``W_rounded x_rounded - W x``; padding at the borders is neglected."""
     groups = attribute(node, "group", 1)
+    rounded = round_weights(weights, levels)
+    return _mean_output(rounded, inputs.rounded_mean, groups) - _mean_output(weights, inputs.mean, groups)
+
+
+def _mean_output(weights: NDArray[np.float32], mean: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    per_input = weights.astype(np.float64).reshape(len(weights), weights.shape[1], -1).sum(axis=2)
     by_group = per_input.reshape(groups, len(weights) // groups, weights.shape[1])
-    shift: NDArray[np.float64] = np.einsum("goi,gi->go", by_group, mean.reshape(groups, -1)).ravel()
-    return shift
+    output: NDArray[np.float64] = np.einsum("goi,gi->go", by_group, mean.reshape(groups, -1)).ravel()
+    return output
 
 
 def _shift(node: onnx.NodeProto, index: GraphIndex, error: NDArray[np.float64]) -> None:

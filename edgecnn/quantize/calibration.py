@@ -6,7 +6,7 @@ size and forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex
 from edgecnn.quantize.histogram import Histogram
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.sessions import Images, Session, in_batches
 
 __all__ = ["Calibration", "ChannelStatistics", "calibrate", "measure_channels"]
@@ -48,10 +49,12 @@ class ChannelStatistics:
     Attributes:
         mean: (C,) float64.
         largest: (C,) float64, the largest absolute value.
+        rounded_mean: (C,) float64, the mean of what 8 bits hold of it; ``mean`` where no range is known.
     """
 
     mean: NDArray[np.float64]
     largest: NDArray[np.float64]
+    rounded_mean: NDArray[np.float64]
 
 
 def calibrate(
@@ -89,13 +92,27 @@ def calibrate(
 
 
 def measure_channels(
-    model: onnx.ModelProto, names: Iterable[str], images: Images, *, threads: int
+    model: onnx.ModelProto,
+    names: Iterable[str],
+    images: Images,
+    *,
+    threads: int,
+    ranges: Mapping[str, Range] | None = None,
 ) -> dict[str, ChannelStatistics]:
-    """Channel statistics of those of the values ``names`` that nodes compute, and of a float input."""
+    """Channel statistics of those of the values ``names`` that nodes compute, and of a float input.
+
+    Args:
+        model: in float32.
+        names: of values.
+        images: to run.
+        threads: to use.
+        ranges: value name -> range, for the means of what 8 bits hold.
+    """
     wanted, source = set(names), _float_input(model)
     inner = [name for name in _float_values(model) if name in wanted]
     session = Session(_observed(model, inner), threads=threads)
     sums: dict[str, NDArray[np.float64]] = {}
+    rounded: dict[str, NDArray[np.float64]] = {}
     largest: dict[str, NDArray[np.float64]] = {}
     for batch in in_batches(images):
         values = [*([batch] if source else []), *session.run(batch, inner)]
@@ -103,7 +120,22 @@ def measure_channels(
             channels = value.reshape(*value.shape[:2], -1)
             sums[name] = sums.get(name, 0) + channels.mean(axis=2, dtype=np.float64).sum(axis=0)
             largest[name] = np.maximum(largest.get(name, 0), np.abs(channels).max(axis=(0, 2)))
-    return {name: ChannelStatistics(sums[name] / len(images), largest[name]) for name in sums}
+            held = channels if ranges is None or name not in ranges else _rounded(channels, ranges[name])
+            rounded[name] = rounded.get(name, 0) + held.mean(axis=2, dtype=np.float64).sum(axis=0)
+    count = len(images)
+    return {
+        name: ChannelStatistics(sums[name] / count, largest[name], rounded[name] / count) for name in sums
+    }
+
+
+def _rounded(values: NDArray[np.float32], span: Range) -> NDArray[np.float32]:
+    """What an 8-bit activation of that range holds of ``values``."""
+    low, high = span
+    step = np.float32(max((high - low) / 255, 1e-12))
+    zero = np.rint(-low / step)
+    levels = np.clip(np.rint(values / step) + zero, 0, 255)
+    held: NDArray[np.float32] = (levels - zero) * step
+    return held
 
 
 def _float_input(model: onnx.ModelProto) -> list[str]:
@@ -144,7 +176,7 @@ def _histogram(values: NDArray[np.float32]) -> Histogram | None:
 
 
 def _not_finite(model: onnx.ModelProto, name: str) -> QuantizationError:
-    node = GraphIndex(model).producers.get(name)
+    node = GraphIndex(model.graph).producers.get(name)
     maker = f"the node {node.name!r} ({node.op_type})" if node is not None else "the model's input"
     return QuantizationError(
         f"Calibration met NaN or infinity in {name!r}, from {maker}.",

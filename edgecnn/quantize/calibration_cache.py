@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,12 @@ from edgecnn.spec import Preprocess
 __all__ = ["cached_calibration", "calibration_key"]
 
 _FORMAT = 1
+
+#: What damaged archives raise, depending on the byte that is wrong.
+_UNREADABLE = (
+    *(OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def calibration_key(model: onnx.ModelProto, images: str, preprocess: Preprocess) -> str:
@@ -43,10 +50,9 @@ def cached_calibration(key: str, make: Callable[[], Calibration]) -> tuple[Calib
         The calibration, and whether it came from the cache.
     """
     path = cache_folder("calibration") / f"{key}.npz"
-    try:
+    with suppress(*_UNREADABLE):
         return _read(path), True
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        calibration = make()
+    calibration = make()
     with suppress(OSError):  # a cache that cannot be written costs time the next time, and nothing else
         _write(calibration, path)
     return calibration, False
@@ -66,7 +72,7 @@ def _write(calibration: Calibration, path: Path) -> None:
 
 
 def _read(path: Path) -> Calibration:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         about, counts = json.loads(str(file["about"])), file["counts"]
     ends = np.cumsum([bins[2] for bins in about["bins"]])
     histograms = {

@@ -66,7 +66,7 @@ class _Forest:
 
 def tie_channels(model: onnx.ModelProto) -> TiedChannels:
     """The sets of ``model``, whose nodes are in topological order."""
-    index, forest = GraphIndex(model), _Forest()
+    index, forest = GraphIndex(model.graph), _Forest()
     channels: dict[str, NDArray[np.int64]] = {}
     for node in model.graph.node:
         made = _channels_of(node, index, channels, forest)

@@ -72,7 +72,7 @@ def quantize_dynamically(
 
 def _split_products(model: onnx.ModelProto, keep_float: Collection[str]) -> list[str]:
     """Make MatMul and Add of each Gemm that is to be quantised; the names of all MatMul that are."""
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     nodes: list[onnx.NodeProto] = []
     products: list[str] = []
     for node in model.graph.node:

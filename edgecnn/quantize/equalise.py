@@ -42,7 +42,7 @@ def equalise(model: onnx.ModelProto, magnitudes: Magnitudes, migration: float = 
         How many channels were scaled.
     """
     tied = tie_channels(model)
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     factors = _factors(index, tied, magnitudes, migration)
     for node in weighted_nodes(index):
         _scale(node, index, tied, factors)

@@ -15,8 +15,7 @@ from onnx import TensorProto, version_converter
 
 from edgecnn.data import LabelledImages, image_hashes
 from edgecnn.errors import DataError, QuantizationError, UnknownNameError
-from edgecnn.graph.index import opset_version
-from edgecnn.graph.values import ValueIndex
+from edgecnn.graph.index import GraphIndex, opset_version
 
 __all__ = [
     "FEW_IMAGES",
@@ -83,7 +82,7 @@ def require_float(model: onnx.ModelProto, path: Path) -> None:
 
 def half_constants(model: onnx.ModelProto) -> dict[str, str]:
     """Name -> "float16" or "bfloat16" of each constant in one of these, in the order of the graph."""
-    constants = ValueIndex(model.graph).constants
+    constants = GraphIndex(model.graph).constants
     return {name: _HALF[tensor.data_type] for name, tensor in constants.items() if tensor.data_type in _HALF}
 
 
@@ -105,7 +104,7 @@ def require_quantisable(model: onnx.ModelProto) -> None:
                 f"The {_called(node)} is control flow ({node.op_type}), whose branches cannot be calibrated.",
                 "Export the model without branches that depend on the input, or use --recipe fp16.",
             )
-    index = ValueIndex(model.graph)
+    index = GraphIndex(model.graph)
     if not any(n.op_type in _WEIGHTED and n.input[1] in index.constants for n in model.graph.node):
         raise QuantizationError(
             "The model has no convolution or matrix product with constant weights: nothing to quantise.",
@@ -220,7 +219,7 @@ def _is_quantised(node: onnx.NodeProto) -> bool:
 
 def _stored_in_integers(model: onnx.ModelProto) -> list[str]:
     """Constants of 8 bits or less that are cast before they are used, as weight-only files have them."""
-    constants = ValueIndex(model.graph).constants
+    constants = GraphIndex(model.graph).constants
     casts = [node.input[0] for node in model.graph.node if node.op_type == "Cast"]
     return [name for name in casts if name in constants and constants[name].data_type in _INTEGERS]
 

@@ -18,8 +18,7 @@ from onnx import TensorProto, numpy_helper
 from onnxconverter_common.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from edgecnn.errors import QuantizationError
-from edgecnn.graph.index import attribute
-from edgecnn.graph.values import ValueIndex
+from edgecnn.graph.index import GraphIndex, attribute
 from edgecnn.quantize.guards import half_constants, require_nodes
 
 __all__ = ["LARGEST_HALF", "to_half"]
@@ -85,7 +84,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
 
 def _store_constants(graph: onnx.GraphProto) -> None:
     """Turn ``Constant`` nodes into initialisers, and have these among the inputs (old files do) no more."""
-    stored = ValueIndex(graph).constants
+    stored = GraphIndex(graph).constants
     nodes = [node for node in graph.node if node.op_type == "Constant" and node.output[0] in stored]
     for node in nodes:
         graph.initializer.add().CopyFrom(stored[node.output[0]])

@@ -88,7 +88,9 @@ def _exponent(low: float, high: float) -> int:
     if high > low:
         exponent = max(exponent, math.frexp((high - low) / BINS)[1] - 1)
     # Floats near 2**62 and above would overflow a bin's number; coarser bins hold them all the same.
-    exponent = max(exponent, math.frexp(max(abs(low), abs(high)))[1] - 40)
+    # Zero is as small as can be, though frexp has it between a half and one.
+    largest = max(abs(low), abs(high))
+    exponent = max(exponent, math.frexp(largest)[1] - 40) if largest else exponent
     while _bin(high, exponent) - _bin(low, exponent) >= BINS:
         exponent += 1
     return exponent

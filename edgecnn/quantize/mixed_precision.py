@@ -21,7 +21,10 @@ Build = Callable[[Collection[str]], onnx.ModelProto]
 Observe = Callable[[str], None]
 
 #: Seconds for one comparison of latencies.
-_SECONDS = 0.4
+_SECONDS = 0.8
+
+#: Latencies that differ by less count as equal: the measurement does not tell them apart.
+_SAME = 1.01
 
 #: A branch goes to float for its speed only if it is faster by so much: less is noise.
 _FASTER = 1.02
@@ -94,22 +97,26 @@ class Judge:
 def chosen_point(points: Sequence[MixedPoint]) -> MixedPoint:
     """The fastest that meets the goal; where none does, the fastest of those that agree most.
 
-    Agreement with the float model within one percent counts as the same: the images cannot tell.
+    Agreement with the float model within one percent counts as the same, and so does latency: the images and
+    the clock cannot tell. Of equally fast ones the one with the least noise is taken.
     """
     highest = max(point.drop.agreement for point in points)
     good = [point for point in points if point.met]
     good = good or [point for point in points if point.drop.agreement >= highest - 1]
-    return min(good, key=lambda point: point.relative_latency)
+    fastest = min(point.relative_latency for point in good)
+    equal = [point for point in good if point.relative_latency <= _SAME * fastest]
+    return min(equal, key=lambda point: point.fidelity.noise)
 
 
 def search_mixed_precision(
     build: Build, judge: Judge, branches: Site, sites: Sequence[Site], observe: Observe
 ) -> list[MixedPoint]:
-    """Points from all-int8 on, each with more in float, until one meets the goal.
+    """Points from all-int8 on, each with more in float, until one meets the goal and no more is for free.
 
     First the squeeze-excite branches, if float is faster for them. Then every site is tried alone: how much
     noise it takes away, and what it costs. They are added in the order of noise per latency, and each sum is
-    measured anew, since neither noise nor latency adds up exactly.
+    measured anew, since neither noise nor latency adds up exactly. Once the goal is met, only what costs
+    nothing is added: float at both ends of a network is often as fast as int8, and then nearer.
 
     Args:
         build: makes the int8 model, given the names of the nodes to leave in float.
@@ -128,13 +135,12 @@ def search_mixed_precision(
             observe("Leaving the squeeze-excite branches in float: they are faster so")
             base, kept = candidate, branches.nodes
     points = [judge.point("squeeze-excite in float" if kept else "all in int8", kept, base, 1.0)]
-    if points[0].met:
-        return points
-    for site in _by_worth(build, judge, base, kept, sites, points[0].fidelity.divergence):
+    for site in _by_worth(build, judge, base, kept, sites, points[0].fidelity.noise):
         trial = kept | site.nodes
         model = build(trial)
         point = judge.point(f"+ {site.name}", trial, model, judge.latency_over(model, base))
-        if point.fidelity.divergence > _WORTHWHILE * points[-1].fidelity.divergence:
+        free = point.relative_latency <= _SAME * points[-1].relative_latency
+        if point.fidelity.noise > _WORTHWHILE * points[-1].fidelity.noise or (points[-1].met and not free):
             continue
         kept = trial
         observe(
@@ -142,8 +148,6 @@ def search_mixed_precision(
             f"{point.drop.agreement:.1f} %, latency x {point.relative_latency:.2f}"
         )
         points.append(point)
-        if point.met:
-            break
     return points
 
 
@@ -153,14 +157,14 @@ def _by_worth(
     base: onnx.ModelProto,
     kept: frozenset[str],
     sites: Sequence[Site],
-    divergence: float,
+    noise: float,
 ) -> list[Site]:
     """The sites that lower the noise, the most noise per latency first."""
     worth: list[tuple[float, Site]] = []
     for site in sites:
         model = build(kept | site.nodes)
         scores = Session(model, threads=judge.threads).scores(judge.images)
-        gain = divergence - fidelity(judge.reference, scores).divergence
+        gain = noise - fidelity(judge.reference, scores).noise
         cost = max(judge.latency_over(model, base) - 1, 0.005)
         if gain > 0:
             worth.append((gain / cost, site))

@@ -113,7 +113,7 @@ def _tensors(model: onnx.ModelProto, ranges: Mapping[str, Range], gates: Collect
         stem = shifted.removesuffix("/shifted")
         known |= {f"{stem}{suffix}": span for suffix, span in GATE_RANGES.items()}
         known[f"{stem}/sum"] = GATE_RANGES["/shifted"]
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     for name, node in index.producers.items():
         if node.op_type in {"Sigmoid", "HardSigmoid"} and name in known:
             known[name] = (0.0, 1.0)

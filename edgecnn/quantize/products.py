@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError
-from edgecnn.graph.values import ValueIndex, attribute_of
+from edgecnn.graph.index import GraphIndex, attribute
 from edgecnn.quantize.saturation import can_saturate, exact_product, saturation_excess
 from edgecnn.quantize.windows import ConvWindow, depthwise, padded, patches
 
@@ -127,7 +127,7 @@ def integer_products(model: onnx.ModelProto) -> list[IntegerProduct]:
         ArtifactError: the model holds operators on integers instead.
     """
     _require_pairs(model)
-    index = ValueIndex(model.graph)
+    index = GraphIndex(model.graph)
     found = (_product(node, index) for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
     return [product for product in found if product is not None]
 
@@ -142,7 +142,7 @@ class _Dequantised:
     axis: int
 
 
-def _product(node: onnx.NodeProto, index: ValueIndex) -> IntegerProduct | None:
+def _product(node: onnx.NodeProto, index: GraphIndex) -> IntegerProduct | None:
     """``node`` as a product of uint8 with int8, or None if it is none or something of it is not constant."""
     activations, weights = (_dequantised(name, index) for name in node.input[:2])
     if activations is None or weights is None or activations.scale.size != 1:
@@ -160,19 +160,19 @@ def _with_weights(
     node: onnx.NodeProto, activations: _Dequantised, weights: _Dequantised, stored: Array, bias: Array
 ) -> IntegerProduct | None:
     arranged = _arranged(node, stored)
-    transposed = attribute_of(node, "transB", 0) == 1
+    transposed = attribute(node, "transB", 0) == 1
     along_outputs = 0 if node.op_type == "Conv" or transposed else stored.ndim - 1
     if arranged is None or (weights.scale.size > 1 and weights.axis % stored.ndim != along_outputs):
         return None
     outputs = stored.shape[along_outputs]
-    alpha, beta = attribute_of(node, "alpha", 1.0), attribute_of(node, "beta", 1.0)
+    alpha, beta = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
     unscaled = weights.scale.astype(np.float64).ravel() * float(activations.scale.item())
     return IntegerProduct(
         name=node.name or node.output[0],
         output=node.output[0],
         source=activations.value,
         window=ConvWindow.of(node, stored.shape[2:]) if node.op_type == "Conv" else None,
-        transposed=attribute_of(node, "transA", 0) == 1,
+        transposed=attribute(node, "transA", 0) == 1,
         weights=arranged,
         zero_point=int(activations.zero_point.item()),
         weight_zero_points=np.broadcast_to(weights.zero_point.astype(np.float64).ravel(), outputs),
@@ -186,17 +186,17 @@ def _arranged(node: onnx.NodeProto, stored: Array) -> tuple[NDArray[np.int8], ..
     if node.op_type == "Conv":
         if stored.ndim != 4:
             return None
-        groups = np.split(stored, attribute_of(node, "group", 1))
+        groups = np.split(stored, attribute(node, "group", 1))
         return tuple(group.transpose(2, 3, 1, 0).reshape(-1, len(group)) for group in groups)
     if stored.ndim != 2:
         return None
-    return (stored.T if attribute_of(node, "transB", 0) else stored,)
+    return (stored.T if attribute(node, "transB", 0) else stored,)
 
 
-def _dequantised(name: str, index: ValueIndex) -> _Dequantised | None:
+def _dequantised(name: str, index: GraphIndex) -> _Dequantised | None:
     """What ``name`` is dequantised from; None if it is not, or if scale or zero point are not constant."""
-    maker = index.makers.get(name)
-    if maker is None or maker.op_type != "DequantizeLinear" or attribute_of(maker, "block_size", 0):
+    maker = index.producers.get(name)
+    if maker is None or maker.op_type != "DequantizeLinear" or attribute(maker, "block_size", 0):
         return None
     scale = index.array(maker.input[1])
     zero_point = index.array(maker.input[2]) if len(maker.input) > 2 and maker.input[2] else None
@@ -206,10 +206,10 @@ def _dequantised(name: str, index: ValueIndex) -> _Dequantised | None:
         stored = index.constants.get(maker.input[0])
         dtype = helper.tensor_dtype_to_np_dtype(stored.data_type if stored else TensorProto.UINT8)
         zero_point = np.zeros((), dtype)
-    return _Dequantised(maker.input[0], scale, zero_point, attribute_of(maker, "axis", 1))
+    return _Dequantised(maker.input[0], scale, zero_point, attribute(maker, "axis", 1))
 
 
-def _real_constant(name: str, index: ValueIndex) -> NDArray[np.float64] | None:
+def _real_constant(name: str, index: GraphIndex) -> NDArray[np.float64] | None:
     """A constant, dequantised if it is stored so; None if it is none."""
     plain = index.array(name)
     if plain is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.quantize.fidelity import divergence
+from edgecnn.quantize.fidelity import noise
 from edgecnn.quantize.histogram import Histogram
 from edgecnn.quantize.ranges import METHODS, Method, Range, choose_range
 from edgecnn.quantize.sessions import Images
@@ -46,7 +46,7 @@ def best_method(
     found: dict[Method, tuple[float, dict[str, Range]]] = {}
     for method in METHODS:
         ranges = {name: choose_range(histogram, method) for name, histogram in histograms.items()}
-        found[method] = divergence(reference, simulation.scores(images, ranges)), ranges
+        found[method] = noise(reference, simulation.scores(images, ranges)), ranges
     method = min(found, key=lambda name: found[name][0])
     return method, found[method][1]
 
@@ -55,11 +55,9 @@ def sensitivities(
     simulation: Simulation, ranges: Mapping[str, Range], images: Images, reference: NDArray[np.float32]
 ) -> list[Sensitivity]:
     """Of every activation, the most sensitive first."""
-    weights_alone = divergence(reference, simulation.scores(images, ranges, only=()))
+    weights_alone = noise(reference, simulation.scores(images, ranges, only=()))
     alone = (
-        Sensitivity(
-            name, divergence(reference, simulation.scores(images, ranges, only=(name,))) - weights_alone
-        )
+        Sensitivity(name, noise(reference, simulation.scores(images, ranges, only=(name,))) - weights_alone)
         for name in simulation.activations
     )
     return sorted(alone, key=lambda item: -item.noise)
@@ -79,12 +77,12 @@ def refine_ranges(
         The ranges, and how many were changed.
     """
     current = dict(ranges)
-    lowest = divergence(reference, simulation.scores(images, current))
+    lowest = noise(reference, simulation.scores(images, current))
     changed = 0
     for item in order:
         before = current[item.activation]
         for candidate in _candidates(histograms[item.activation], before):
-            trial = divergence(reference, simulation.scores(images, {**current, item.activation: candidate}))
+            trial = noise(reference, simulation.scores(images, {**current, item.activation: candidate}))
             if trial < lowest * _WORTHWHILE:
                 lowest, current[item.activation] = trial, candidate
         changed += current[item.activation] != before

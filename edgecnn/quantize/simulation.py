@@ -83,7 +83,7 @@ class Simulation:
 
 def _activations(model: onnx.ModelProto) -> list[str]:
     """What the int8 model holds in 8 bits: the input, and what nodes make but for those absorbed."""
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     made = [node.output[0] for node in model.graph.node if node.op_type not in _PASSES]
     return [name for name in (model.graph.input[0].name, *made) if _is_held(name, index)]
 
@@ -104,7 +104,7 @@ def _ends(name: str, index: GraphIndex) -> bool:
 def _simulated(model: onnx.ModelProto, activations: Collection[str], levels: int) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    index = GraphIndex(copy)
+    index = GraphIndex(copy.graph)
     for node in weighted_nodes(index):
         index.replace_constant(node.input[1], round_weights(index.constant(node.input[1]), levels))
     inputs = (

@@ -36,7 +36,7 @@ class Site:
 
 def activation_site(model: onnx.ModelProto, activation: str) -> Site:
     """Whoever makes and whoever reads ``activation``: with all of them in float, it is never rounded."""
-    index = GraphIndex(model)
+    index = GraphIndex(model.graph)
     nodes = {node.name for node in _makers(activation, index)}
     nodes |= {node.name for node in _readers(activation, index)}
     return Site(activation, frozenset(nodes))
@@ -64,7 +64,7 @@ def excite_branches(model: onnx.ModelProto) -> Site:
 
     Empty for networks without squeeze-excite blocks.
     """
-    index, types = GraphIndex(model), value_types(model)
+    index, types = GraphIndex(model.graph), value_types(model)
     nodes: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "GlobalAveragePool":

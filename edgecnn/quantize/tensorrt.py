@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import QuantizationError, UnknownNameError
-from edgecnn.graph.values import ValueIndex, attribute_of
+from edgecnn.graph.index import GraphIndex, attribute
 from edgecnn.quantize.ranges import Range
 
 __all__ = ["quantize_for_tensorrt"]
@@ -64,7 +64,7 @@ def quantize_for_tensorrt(
     return result
 
 
-def _places(node: onnx.NodeProto, index: ValueIndex, keep_float: Collection[str]) -> tuple[int, ...]:
+def _places(node: onnx.NodeProto, index: GraphIndex, keep_float: Collection[str]) -> tuple[int, ...]:
     """Which inputs of ``node`` are quantised."""
     if node.name in keep_float:
         return ()
@@ -72,7 +72,7 @@ def _places(node: onnx.NodeProto, index: ValueIndex, keep_float: Collection[str]
     return _PLACES.get(node.op_type, ()) if identity is None else (identity,)
 
 
-def _identity_branch(node: onnx.NodeProto, index: ValueIndex, keep_float: Collection[str]) -> int | None:
+def _identity_branch(node: onnx.NodeProto, index: GraphIndex, keep_float: Collection[str]) -> int | None:
     """Which input of a sum is quantised: the one that is not a convolution's; None where it is no such sum.
 
     TensorRT computes the sum in the epilogue of the convolution that makes the other one. Of two convolutions
@@ -80,7 +80,7 @@ def _identity_branch(node: onnx.NodeProto, index: ValueIndex, keep_float: Collec
     """
     if node.op_type != "Add" or any(name in index.constants for name in node.input):
         return None
-    makers = [index.makers.get(name) if len(index.users[name]) == 1 else None for name in node.input]
+    makers = [index.producers.get(name) if len(index.consumers[name]) == 1 else None for name in node.input]
     for place, maker in enumerate(makers):
         if maker is not None and maker.op_type == "Conv" and maker.name not in keep_float:
             return 1 - place
@@ -93,7 +93,7 @@ class _Rewriting:
     def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
         self._graph = graph
         self._ranges = ranges
-        self._index = ValueIndex(graph)
+        self._index = GraphIndex(graph)
         self._nodes: list[onnx.NodeProto] = []
         self._dequantised: dict[tuple[str, int | None], str] = {}
 
@@ -161,7 +161,7 @@ def _channel_axis(node: onnx.NodeProto, weights: NDArray[Any]) -> int | None:
     if node.op_type == "Conv":
         return 0
     if node.op_type == "Gemm":
-        return 0 if attribute_of(node, "transB", 0) else 1
+        return 0 if attribute(node, "transB", 0) else 1
     return weights.ndim - 1 if weights.ndim > 1 else None
 
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import QuantizationError
-from edgecnn.graph.index import opset_version
-from edgecnn.graph.values import ValueIndex, attribute_of
+from edgecnn.graph.index import GraphIndex, attribute, opset_version
 from edgecnn.quantize.guards import require_nodes
 
 __all__ = ["quantize_weights"]
@@ -90,7 +89,7 @@ class _Storage:
         self.nodes: list[onnx.NodeProto] = []
         self._dequantize_linear = dequantize_linear
         self._graph = graph
-        self._index = ValueIndex(graph)
+        self._index = GraphIndex(graph)
         self._restored: dict[tuple[str, int], str] = {}
 
     def reduce(self, node: onnx.NodeProto) -> None:
@@ -156,7 +155,7 @@ def _channel_axis(node: onnx.NodeProto) -> int | None:
     """The axis of the output channels in the weights of ``node``; None for other operators."""
     axes = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
     if node.op_type == "Gemm":
-        return 0 if attribute_of(node, "transB", 0) else 1
+        return 0 if attribute(node, "transB", 0) else 1
     return axes.get(node.op_type)
 
 

@@ -18,7 +18,7 @@ NODES = "a = Conv(x, w, b) c = Conv<strides=[2,2]>(x, w, b) r = Relu(a) d = Add(
 
 @pytest.fixture
 def index(graph_of: GraphOf) -> GraphIndex:
-    return GraphIndex(graph_of(NODES, WEIGHTS))
+    return GraphIndex(graph_of(NODES, WEIGHTS).graph)
 
 
 def test_who_makes_and_who_reads_a_value(index: GraphIndex) -> None:

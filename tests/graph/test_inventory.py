@@ -11,9 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import ArtifactError
+from edgecnn.graph.index import GraphIndex
 from edgecnn.graph.inventory import precision_shares, take_inventory
 from edgecnn.graph.layers import GraphLayer
-from edgecnn.graph.values import ValueIndex, stored_bytes
+from edgecnn.graph.storage import stored_bytes
 
 
 def written(path: Path, external: bool = False) -> Path:
@@ -128,7 +129,7 @@ def test_constants_are_found_wherever_they_are_written() -> None:
         helper.make_node("Constant", [], ["many"], value_ints=[2, 3]),
         helper.make_node("Constant", [], ["tensor"], value=numpy_helper.from_array(np.array([[4]], np.int8))),
     ]
-    index = ValueIndex(
+    index = GraphIndex(
         helper.make_graph(nodes, "test", [], [], [numpy_helper.from_array(np.ones(2), "plain")])
     )
     found = {name: index.array(name) for name in ("one", "many", "tensor", "plain", "none")}

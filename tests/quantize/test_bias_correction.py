@@ -17,6 +17,7 @@ from edgecnn.graph.index import GraphIndex
 from edgecnn.quantize.bias_correction import correct_biases, round_weights, weighted_nodes
 from edgecnn.quantize.calibration import measure_channels
 from edgecnn.quantize.sessions import Session
+from edgecnn.quantize.simulation import Simulation
 
 GraphOf = Callable[..., onnx.ModelProto]
 Array = NDArray[np.float32]
@@ -85,7 +86,7 @@ def mean_output(model: onnx.ModelProto, value: str = "y") -> NDArray[np.float64]
 def rounded(model: onnx.ModelProto, levels: int) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    index = GraphIndex(copy)
+    index = GraphIndex(copy.graph)
     for node in weighted_nodes(index):
         index.replace_constant(node.input[1], round_weights(index.constant(node.input[1]), levels))
     return copy
@@ -94,9 +95,9 @@ def rounded(model: onnx.ModelProto, levels: int) -> onnx.ModelProto:
 def corrected(model: onnx.ModelProto, levels: int) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    nodes = weighted_nodes(GraphIndex(copy))
+    nodes = weighted_nodes(GraphIndex(copy.graph))
     found = measure_channels(model, [node.input[0] for node in nodes], IMAGES, threads=1)
-    assert correct_biases(copy, {name: item.mean for name, item in found.items()}, levels) == len(nodes)
+    assert correct_biases(copy, found, levels) == len(nodes)
     onnx.checker.check_model(copy)
     return copy
 
@@ -113,6 +114,27 @@ def test_rounded_weights_with_corrected_biases_answer_alike_on_average(
     # Sums of float32; rounding moves the mean by about 1e-2.
     assert before > 1e-3
     assert after < 1e-5
+
+
+@LEVELS
+@pytest.mark.parametrize("layer", [LAYERS["1x1"], LAYERS["two groups"]], ids=["1x1", "two groups"])
+def test_what_rounding_and_clipping_do_to_the_input_is_taken_out_too(
+    graph_of: GraphOf, layer: str, levels: int
+) -> None:
+    model = graph_of(layer, WEIGHTS, image="4,8,8")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    ranges = {"x": (0.0, 1.5)}  # a fifth of the values is above it
+    correct_biases(changed, measure_channels(model, ["x"], IMAGES, threads=1, ranges=ranges), levels)
+
+    def mean(each: onnx.ModelProto) -> NDArray[np.float64]:
+        """Of each channel, with the input and the weights rounded."""
+        scores = Simulation(each, ranges, levels, threads=1).scores(IMAGES, ranges)
+        return np.asarray(scores.reshape(len(IMAGES), 6, -1).mean(axis=(0, 2), dtype=np.float64))
+
+    wanted = mean_output(model)
+    assert np.abs(mean(model) - wanted).max() > 0.1
+    assert np.abs(mean(changed) - wanted).max() < 1e-5  # float32
 
 
 @pytest.mark.parametrize(
@@ -157,7 +179,8 @@ def test_a_bias_that_two_layers_share_is_corrected_for_each(graph_of: GraphOf) -
 def test_the_other_reader_of_a_shared_bias_keeps_it(graph_of: GraphOf) -> None:
     nodes = "a = Conv(x, w, bias) r = Relu(a) b = Conv(r, more, bias) y = Concat<axis=1>(r, b)"
     model = graph_of(nodes, WEIGHTS | {"more": parameter(6, 6, 1, 1)}, image="4,8,8")
-    assert correct_biases(model, {"x": IMAGES.mean(axis=(0, 2, 3), dtype=np.float64)}, 127) == 1
+    found = measure_channels(model, ["x"], IMAGES, threads=1)
+    assert correct_biases(model, found, 127) == 1
     first, second = (model.graph.node[at].input[2] for at in (0, 2))
     assert np.any(constants(model)[first] != WEIGHTS["bias"])
     np.testing.assert_array_equal(constants(model)[second], WEIGHTS["bias"])
@@ -168,7 +191,7 @@ def test_layers_of_unknown_input_and_other_products_are_left(graph_of: GraphOf) 
         "p = GlobalAveragePool(x) f = Flatten(p) y = Gemm(f, t)", {"t": parameter(4, 5)}, "4,8,8"
     )
     before = model.SerializeToString()
-    assert correct_biases(model, {"f": np.ones(4)}, 127) == 0
+    assert correct_biases(model, measure_channels(model, ["f"], IMAGES, threads=1), 127) == 0
     other = graph_of(LAYERS["1x1"], WEIGHTS, image="4,8,8")
     assert correct_biases(other, {}, 127) == 0
     assert model.SerializeToString() == before

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from edgecnn.graph.constants import store_constants
 from edgecnn.quantize.calibration import measure_channels
 from edgecnn.quantize.channels import tie_channels
 from edgecnn.quantize.equalise import equalise
@@ -108,7 +109,9 @@ def test_the_model_answers_as_before(graph_of: GraphOf, body: str, migration: fl
 def test_an_exported_network_answers_as_before(
     export: Callable[[str], onnx.ModelProto], network: str, scaled: bool
 ) -> None:
-    model = export(network)
+    model = onnx.ModelProto()
+    model.CopyFrom(export(network))
+    store_constants(model)
     sizes = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim[1:]]
     images = np.random.default_rng(1).normal(size=(2, *sizes)).astype(np.float32)
     changed, count = equalised(model, images=images)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecnn.quantize.calibration import calibrate
-from edgecnn.quantize.fidelity import divergence
+from edgecnn.quantize.fidelity import noise
 from edgecnn.quantize.histogram import Histogram
 from edgecnn.quantize.range_search import best_method, refine_ranges, sensitivities
 from edgecnn.quantize.ranges import METHODS, Method, Range, choose_range
@@ -43,7 +43,7 @@ class Case:
         return {name: choose_range(histogram, method) for name, histogram in self.histograms.items()}
 
     def noise(self, ranges: dict[str, Range], only: tuple[str, ...] | None = None) -> float:
-        return divergence(self.reference, self.simulation.scores(IMAGES, ranges, only))
+        return noise(self.reference, self.simulation.scores(IMAGES, ranges, only))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecnn.artifact import Artifact, graph_input, graph_output, open_artifact, read_onnx, save_artifact
+from edgecnn.data import LabelledImages
 from edgecnn.data.arrays import ArrayImages
 from edgecnn.errors import QuantizationError, UsageError
 from edgecnn.preprocess import prepare
 from edgecnn.quantize import measure, mixed_precision, speed
-from edgecnn.quantize.pipeline import Sources, quantize_artifact
+from edgecnn.quantize.pipeline import Outcome, Sources, quantize_artifact
 from edgecnn.quantize.recipes import RECIPES
 from edgecnn.quantize.settings import RECIPE_NAMES, TARGETS, QuantizeSettings, RecipeName, Target
 from edgecnn.spec import ModelSpec, Precision, Preprocess, Provenance, WeightsId
@@ -29,39 +31,63 @@ NETWORK = "lenet5"
 CLASSES = tuple(f"class {index}" for index in range(10))
 
 
-@pytest.fixture(autouse=True)
-def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Made:
+    """One recipe's work, and what it was given."""
+
+    path: Path
+    outcome: Outcome
+    calibration: LabelledImages
+    evaluation: LabelledImages
+
+
+Make = Callable[[RecipeName, Target], Made]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Speeds are not looked at here; and nothing is known from earlier runs."""
-    monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(speed, "_ROUNDS", (1, 1))
-    monkeypatch.setattr(measure, "_SECONDS", 0.0)
-    monkeypatch.setattr(mixed_precision, "_SECONDS", 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(speed, "_ROUNDS", (1, 1))
+        patch.setattr(speed, "_ROUND_SECONDS", 0.0)
+        patch.setattr(measure, "_SECONDS", 0.0)
+        patch.setattr(mixed_precision, "_SECONDS", 0.0)
+        yield
 
 
-@pytest.fixture
-def artifact(export: Export, tmp_path: Path) -> Artifact:
+@pytest.fixture(scope="module")
+def artifact(export: Export, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     model = onnx.ModelProto()
     model.CopyFrom(export(NETWORK))
     model.metadata_props.add(key="some", value="metadata")
     fed = graph_input(model)
-    channels, height, width = (int(size) for size in fed.shape[1:])
-    grey: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}
-    preprocess = Preprocess(
-        resize=None,
-        crop=(height, width),
-        color="L" if channels == 1 else "RGB",
-        **(grey if channels == 1 else {}),
-    )
+    height, width = (int(size) for size in fed.shape[2:])
     spec = ModelSpec(
         network=NETWORK,
         classes=CLASSES,
         input=fed,
         output=graph_output(model),
-        preprocess=preprocess,
+        preprocess=Preprocess(resize=None, crop=(height, width), color="L", mean=(0.5,), std=(0.5,)),
         weights=WeightsId(kind="random", name="seed=1"),
         provenance=Provenance(exporter="torchscript", opset=18, versions={"torch": "2"}),
     )
-    return save_artifact(model, spec, tmp_path / "float.onnx")
+    return save_artifact(model, spec, tmp_path_factory.mktemp("recipes") / "float.onnx")
+
+
+@pytest.fixture(scope="module")
+def make(artifact: Artifact) -> Make:
+    """Quantises once with each recipe and target."""
+
+    @cache
+    def made(recipe: RecipeName, target: Target) -> Made:
+        calibration, evaluation = images(24, 1), images(8, 2)
+        path = artifact.path.with_name(f"{recipe}.{target}.onnx")
+        settings = QuantizeSettings(target=target, recipe=recipe)
+        sources = Sources(calibration=calibration, evaluation=evaluation)
+        return Made(path, quantize_artifact(artifact, settings, sources, path), calibration, evaluation)
+
+    return made
 
 
 def images(count: int, seed: int, side: int = 32) -> ArrayImages:
@@ -93,16 +119,11 @@ def run(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(("recipe", "target"), _allowed())
-def test_what_every_recipe_keeps(
-    recipe: RecipeName, target: Target, artifact: Artifact, tmp_path: Path
-) -> None:
-    settings = QuantizeSettings(target=target, recipe=recipe)
-    sources = Sources(calibration=images(40, 1), evaluation=images(8, 2))
-    path = tmp_path / "quantised.onnx"
-    outcome = quantize_artifact(artifact, settings, sources, path)
-
+def test_what_every_recipe_keeps(recipe: RecipeName, target: Target, artifact: Artifact, make: Make) -> None:
+    made = make(recipe, target)
+    path = made.path
     opened, model = open_artifact(path), read_onnx(path)
-    assert opened.spec == outcome.artifact.spec
+    assert opened.spec == made.outcome.artifact.spec
     onnx.checker.check_model(model, full_check=recipe not in {"dynamic"})
     assert {entry.key: entry.value for entry in model.metadata_props}["some"] == "metadata"
     assert (graph_input(model), graph_output(model)) == (artifact.spec.input, artifact.spec.output)
@@ -125,31 +146,29 @@ def test_what_every_recipe_keeps(
 
 
 @pytest.mark.parametrize(("recipe", "target"), _allowed())
-def test_the_record_is_filled(recipe: RecipeName, target: Target, artifact: Artifact, tmp_path: Path) -> None:
-    calibration, evaluation = images(40, 1), images(8, 2)
-    sources = Sources(calibration=calibration, evaluation=evaluation)
-    path = tmp_path / "quantised.onnx"
-    outcome = quantize_artifact(artifact, QuantizeSettings(target=target, recipe=recipe), sources, path)
-    record = open_artifact(path).spec.quantization
+def test_the_record_is_filled(recipe: RecipeName, target: Target, artifact: Artifact, make: Make) -> None:
+    made = make(recipe, target)
+    spec = open_artifact(made.path).spec
+    record = spec.quantization
     assert record is not None
     assert (record.recipe, record.target) == (recipe, target)
     assert record.source_sha256 == artifact.sha256()
     assert record.scheme
     assert record.steps
     if RECIPES[recipe].calibrates:
-        assert (record.calibration, record.calibration_images) == (calibration.name, 20)
+        assert (record.calibration, record.calibration_images) == (made.calibration.name, 12)
         assert record.calibration_sha256 is not None
         assert len(record.calibration_sha256) == 64
     else:
         assert (record.calibration, record.calibration_images, record.calibration_sha256) == (None,) * 3
     assert record.accuracy is not None
-    assert (record.accuracy.data, record.accuracy.n) == (evaluation.name, 8)
+    assert (record.accuracy.data, record.accuracy.n) == (made.evaluation.name, 8)
     assert record.accuracy.drop == pytest.approx(record.accuracy.reference_top1 - record.accuracy.top1)
     assert (record.speed is None) == (target == "trt")
     assert (record.int8_mac_share is None) == (target != "ort")
-    assert open_artifact(path).spec.precision == ("mixed" if record.kept_float else RECIPES[recipe].precision)
-    assert outcome.measured.results[1].variant.artifact == str(path)
-    assert outcome.measured.results[1].variant.sha256 == outcome.artifact.sha256()
+    assert spec.precision == ("mixed" if record.kept_float else RECIPES[recipe].precision)
+    variant = made.outcome.measured.results[1].variant
+    assert (variant.artifact, variant.sha256) == (str(made.path), made.outcome.artifact.sha256())
 
 
 @pytest.mark.parametrize(
@@ -174,8 +193,8 @@ def test_recipes_that_calibrate_demand_images(recipe: RecipeName, artifact: Arti
     target: Target = "openvino" if recipe == "nncf" else "ort"
     if recipe == "nncf" and (find_spec("nncf") is None or find_spec("openvino") is None):
         pytest.skip("NNCF or OpenVINO is not installed")
+    settings = QuantizeSettings(recipe=recipe, target=target)
     with pytest.raises(QuantizationError, match="needs images") as caught:
-        settings = QuantizeSettings(recipe=recipe, target=target)
         quantize_artifact(artifact, settings, Sources(), tmp_path / "q.onnx")
     assert "--calib" in caught.value.remedy
 

@@ -73,7 +73,7 @@ def test_with_no_activation_rounded_only_the_weights_are(
     case = small(name)
     rounded = onnx.ModelProto()
     rounded.CopyFrom(case.model)
-    index = GraphIndex(rounded)
+    index = GraphIndex(rounded.graph)
     for node in weighted_nodes(index):
         index.replace_constant(node.input[1], round_weights(index.constant(node.input[1]), levels))
     expected = Session(rounded, threads=1).scores(case.images)
@@ -107,12 +107,14 @@ def test_each_activation_alone_adds_noise_and_all_add_most(small: Callable[[str]
 
 def test_means_over_pixels_have_a_range_of_their_own(graph_of: GraphOf) -> None:
     """As narrow as means are, in the simulation and in the int8 model, and so has what passes them on."""
-    nodes = """e = AveragePool<kernel_shape=[8,8], strides=[8,8]>(x) m = MaxPool<kernel_shape=[2,2]>(e)
-        f = Flatten(m) y = Gemm<transB=1>(f, dense)"""
+    nodes = """c = Conv(x, kernel) e = AveragePool<kernel_shape=[8,8], strides=[8,8]>(c)
+        m = MaxPool<kernel_shape=[2,2]>(e) f = Flatten(m) y = Gemm<transB=1>(f, dense)"""
     rng = np.random.default_rng(3)
-    model = graph_of(nodes, {"dense": rng.normal(size=(5, 3)).astype(np.float32)}, "3,16,16")
+    kernel, dense = np.eye(3, dtype=np.float32), rng.normal(size=(5, 3)).astype(np.float32)
+    model = graph_of(nodes, {"kernel": kernel.reshape(3, 3, 1, 1), "dense": dense}, "3,16,16")
     images = rng.normal(size=(32, 3, 16, 16)).astype(np.float32)
-    ranges = {"x": (-4.0, 4.0), "e": (-0.5, 0.5), "m": (-0.5, 0.5), "f": (-0.5, 0.5), "y": (-2.0, 2.0)}
+    means = (-0.5, 0.52)  # not so that a zero point lies half-way between two levels
+    ranges = {"x": (-4.0, 4.1), "c": (-4.0, 4.1), "e": means, "m": means, "f": means, "y": (-2.0, 2.1)}
     found = Simulation(model, ranges, 64, threads=1).scores(images, ranges)
     placed = place_qdq(model, ranges, Scheme(reduce_range=True))
     reference = Session(model, threads=1).scores(images)
