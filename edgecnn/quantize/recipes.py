@@ -11,6 +11,7 @@ import onnx
 from edgecnn.artifact import graph_input, graph_output
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.constants import store_constants
+from edgecnn.graph.order import tidy
 from edgecnn.graph.pooling import pool_globally
 from edgecnn.lookup import resolve
 from edgecnn.quantize.guards import at_least_opset, at_most_opset, require_quantisable
@@ -54,6 +55,7 @@ class Recipe:
         store_constants(prepared)
         if self.calibrates:
             pool_globally(prepared)
+        tidy(prepared)
         return prepared
 
     def apply(self, work: Work) -> Quantised:
