@@ -207,7 +207,7 @@ class Quantization:
         calibration_images: how many of its images the ranges come from.
         calibration_sha256: their fingerprint.
         steps: what was done, in order, each kept because it helped.
-        kept_float: names of the weighted nodes that stayed in float.
+        kept_float: names of the nodes that stayed in float for accuracy or speed, or were asked to.
         int8_mac_share: percent of the multiply-accumulates that the engine really runs in int8; None where
             it was not measured.
         accuracy: None where it was not measured.

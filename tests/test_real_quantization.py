@@ -108,7 +108,7 @@ def test_the_file_says_what_was_measured(name: str, quantise: Quantise) -> None:
     assert record.accuracy.agreement == made.accuracy.agreement
     assert record.calibration_images == JOBS[name].images // 2
     assert record.int8_mac_share is not None
-    assert record.int8_mac_share > 90
+    assert record.int8_mac_share > 75  # of SqueezeNet, the layer before the scores may stay in float
 
 
 @pytest.mark.parametrize("images", ["eval", "eval_flickr"])

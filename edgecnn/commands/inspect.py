@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.errors import SpecMissingError
 from edgecnn.graph.inventory import Inventory, PrecisionShare, StoredNumbers, take_inventory
 from edgecnn.graph.layers import ActivationRange, GraphLayer, WeightScales
-from edgecnn.spec import ModelSpec, Parity, Preprocess, Provenance, TensorSpec, WeightsId
+from edgecnn.spec import ModelSpec, Parity, Preprocess, Provenance, Quantization, TensorSpec, WeightsId
 
 __all__ = ["inspect"]
 
 _WRITTEN = "As written in the file; what an engine really runs in is measured by 'edgecnn quantize'."
-
-#: The fields of a spec that have a line of their own; further records are printed as they are.
-_SHOWN = frozenset(
-    {"network", "classes", "input", "output", "preprocess", "weights", "precision", "scores", "provenance"}
-)
 
 _STORED = (
     Column("stored as", number=False),
@@ -129,19 +122,37 @@ def _spec_facts(spec: ModelSpec | None) -> Iterator[tuple[str, str]]:
     yield "precision", f"{spec.precision}, as the spec says"
     yield "scores", spec.scores
     yield from _provenance(spec.provenance)
-    record: dict[str, Any] = msgspec.to_builtins(spec)
-    further = {name: value for name, value in record.items() if name not in _SHOWN and value is not None}
-    yield from _flat(further)
+    if spec.quantization is not None:
+        yield from _quantization(spec.quantization)
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A record of any form: one line per value, named by its path."""
-    for name, value in record.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            yield f"{prefix}{name}", text
+def _quantization(done: Quantization) -> Iterator[tuple[str, str]]:
+    """How it was quantised, and what was measured then."""
+    yield "quantised", f"recipe {done.recipe} for {done.target}: {done.scheme}"
+    yield "", f"of the model {done.source_sha256[:16]}"
+    if done.calibration is not None:
+        known = (done.calibration_sha256 or "")[:16]
+        yield "calibrated", f"on {done.calibration_images} images of {done.calibration} ({known})"
+    yield "steps", "; ".join(done.steps) or "none"
+    if done.kept_float:
+        yield "in float", ", ".join(done.kept_float)
+    if done.int8_mac_share is not None:
+        yield "int8 MACs", f"{done.int8_mac_share:.1f} % where it was measured"
+    if found := done.accuracy:
+        low, high = found.drop_ci95
+        yield (
+            "accuracy",
+            f"top-1 {found.top1:.2f} % of {found.n} images of {found.data}, float "
+            f"{found.reference_top1:.2f} %: drop {found.drop:.2f} points (95 % interval {low:.2f} to {high:.2f}), "
+            f"agreement {found.agreement:.1f} %",
+        )
+    if speed := done.speed:
+        low, high = speed.ratio_spread
+        yield (
+            "speed",
+            f"{speed.ms:.2f} ms, float {speed.reference_ms:.2f} ms: {speed.ratio:.2f} times as fast "
+            f"({low:.2f} to {high:.2f}), in {speed.engine} on {speed.cpu}, one thread",
+        )
 
 
 def _classes(classes: tuple[str, ...]) -> str:

@@ -60,22 +60,21 @@ def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
     points = outcome.quantised.front
     if not points:
         return None
-    file = path.with_suffix(".front.json")
-    kept = set(outcome.quantised.kept_float)
+    from edgecnn.quantize.mixed_precision import chosen_point
+
+    file, chosen = path.with_suffix(".front.json"), chosen_point(points)
     document = {
         "schema": "edgecnn.front/1",
         "artifact": path.name,
-        "points": [
-            {**msgspec.to_builtins(point), "chosen": set(point.kept_float) == kept} for point in points
-        ],
+        "points": [{**msgspec.to_builtins(point), "chosen": point is chosen} for point in points],
     }
     with replacing(file) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
-    _draw(points, kept, path, terminal)
+    _draw(points, chosen, path, terminal)
     return file
 
 
-def _draw(points: Sequence[MixedPoint], kept: set[str], path: Path, terminal: Terminal) -> None:
+def _draw(points: Sequence[MixedPoint], chosen: MixedPoint, path: Path, terminal: Terminal) -> None:
     try:
         from edgecnn.reports.front_plot import FrontPoint, draw_front
     except ModuleNotFoundError:
@@ -90,7 +89,7 @@ def _draw(points: Sequence[MixedPoint], kept: set[str], path: Path, terminal: Te
             label=point.label,
             relative_latency=point.relative_latency,
             agreement=point.drop.agreement,
-            chosen=set(point.kept_float) == kept,
+            chosen=point is chosen,
         )
         for point in points
     ]

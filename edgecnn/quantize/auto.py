@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecnn.graph.index import GraphIndex
 from edgecnn.quantize.bias_correction import correct_biases, weighted_nodes
-from edgecnn.quantize.calibration import measure_channels
+from edgecnn.quantize.calibration import ChannelStatistics, measure_channels
 from edgecnn.quantize.equalise import equalise
 from edgecnn.quantize.fidelity import Fidelity, fidelity
 from edgecnn.quantize.goal import Goal
@@ -58,18 +58,16 @@ class _State:
     """Where the search stands.
 
     Attributes:
-        base: float, with channels as equalised so far.
-        model: the same with biases as corrected so far.
-        corrected: whether they are.
+        model: float, with channels as equalised so far.
+        statistics: what to correct its biases by; None to leave them.
         histograms: of its activations.
         ranges: chosen so far.
         reached: by the int8 model, on held-out images.
         steps: what was kept.
     """
 
-    base: onnx.ModelProto
     model: onnx.ModelProto
-    corrected: bool
+    statistics: dict[str, ChannelStatistics] | None
     histograms: dict[str, Histogram]
     ranges: dict[str, Range]
     reached: Fidelity
@@ -130,40 +128,41 @@ class _Search:
         method, ranges = best_method(
             self.simulation(model, histograms), histograms, self.tuning, self.tuning_scores
         )
-        reached = self.reached(model, ranges)
-        return self.told(_State(model, model, False, histograms, ranges, reached, (f"ranges by {method}",)))
+        steps = (f"ranges by {method}",)
+        return self.told(_State(model, None, histograms, ranges, self.reached(model, None, ranges), steps))
 
     def try_correction(self, state: _State) -> _State:
         """``state`` with corrected biases, if that helps."""
-        model = self.corrected(state.base, state.ranges)
-        reached = self.reached(model, state.ranges)
+        statistics = self.statistics(state.model, state.ranges)
+        reached = self.reached(state.model, statistics, state.ranges)
         steps = (*state.steps, "bias correction")
-        return self.better(replace(state, model=model, corrected=True, reached=reached, steps=steps), state)
+        return self.better(replace(state, statistics=statistics, reached=reached, steps=steps), state)
 
     def try_equalised(self, state: _State) -> _State:
         """``state`` with equalised channels and corrected biases, if that helps."""
-        base = self.equalised(state.base)
-        if base is None:
+        model = self.equalised(state.model)
+        if model is None:
             return state
-        histograms = self.work.calibrated(base).histograms
-        simulation = self.simulation(base, histograms)
+        histograms = self.work.calibrated(model).histograms
+        simulation = self.simulation(model, histograms)
         method, ranges = best_method(simulation, histograms, self.tuning, self.tuning_scores)
-        model = self.corrected(base, ranges)
+        statistics = self.statistics(model, ranges)
+        reached = self.reached(model, statistics, ranges)
         steps = (f"ranges by {method}", "equalised channels and bias correction")
-        trial = _State(base, model, True, histograms, ranges, self.reached(model, ranges), steps)
-        return self.better(trial, state)
+        return self.better(_State(model, statistics, histograms, ranges, reached, steps), state)
 
     def try_ranges(self, state: _State) -> tuple[_State, list[Sensitivity]]:
         """``state`` with ranges searched one by one, if that helps; and the activations by sensitivity."""
-        simulation = self.simulation(state.model, state.histograms)
+        simulation = self.simulation(self.corrected(state.model, state.statistics), state.histograms)
         few = self.tuning[:_RANKING_IMAGES]
         order = sensitivities(simulation, state.ranges, few, self.tuning_scores[:_RANKING_IMAGES])
         ranges, changed = refine_ranges(
             simulation, state.ranges, state.histograms, order[:_REFINED], self.tuning, self.tuning_scores
         )
-        model = self.corrected(state.base, ranges) if state.corrected else state.base
+        statistics = None if state.statistics is None else self.statistics(state.model, ranges)
+        reached = self.reached(state.model, statistics, ranges)
         steps = (*state.steps, f"{changed} ranges searched")
-        trial = replace(state, model=model, ranges=ranges, reached=self.reached(model, ranges), steps=steps)
+        trial = replace(state, statistics=statistics, ranges=ranges, reached=reached, steps=steps)
         return self.better(trial, state), order
 
     def mixed(
@@ -172,7 +171,8 @@ class _Search:
         """The nodes to leave in float, the points tried, and the model."""
 
         def build(keep: Collection[str]) -> onnx.ModelProto:
-            return self.work.placed(state.model, state.ranges, keep)
+            model = self.corrected(state.model, state.statistics, keep)
+            return self.work.placed(model, state.ranges, keep)
 
         if self.work.settings.target == "trt":  # its latency cannot be measured here
             return (), [], build(())
@@ -188,7 +188,7 @@ class _Search:
     def for_openvino(self, state: _State) -> Quantised:
         """Ours or NNCF's, whichever OpenVINO runs faster of those that meet the goal."""
         ours = Quantised(
-            model=self.work.placed(state.model, state.ranges),
+            model=self.work.placed(self.corrected(state.model, state.statistics), state.ranges),
             scheme=scheme_text(self.work),
             steps=state.steps,
             kept_float=tuple(sorted(self.work.keep_float)),
@@ -216,8 +216,13 @@ class _Search:
             symmetric=settings.target == "trt",
         )
 
-    def reached(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> Fidelity:
-        placed = self.work.placed(model, ranges)
+    def reached(
+        self,
+        model: onnx.ModelProto,
+        statistics: dict[str, ChannelStatistics] | None,
+        ranges: dict[str, Range],
+    ) -> Fidelity:
+        placed = self.work.placed(self.corrected(model, statistics), ranges)
         scores = Session(placed, threads=self.work.settings.threads).scores(self.judge.images)
         return fidelity(self.judge.reference, scores)
 
@@ -230,17 +235,27 @@ class _Search:
         scaled = equalise(copy, {name: item.largest for name, item in found.items()}, _MIGRATION)
         return copy if scaled else None
 
-    def corrected(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProto:
-        """A copy with biases corrected for weights and activations rounded to ``ranges``."""
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        names = [node.input[0] for node in weighted_nodes(GraphIndex(model.graph))]
-        threads = self.work.settings.threads
+    def statistics(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> dict[str, ChannelStatistics]:
+        """Of what the weighted layers of ``model`` read, before and after rounding to ``ranges``."""
         if self.work.settings.target == "trt":
             largest = {name: max(map(abs, span)) for name, span in ranges.items()}
             ranges = {name: (-end, end) for name, end in largest.items()}
-        found = measure_channels(model, names, self.tuning, threads=threads, ranges=ranges)
-        correct_biases(copy, found, self.work.weight_levels)
+        names = [node.input[0] for node in weighted_nodes(GraphIndex(model.graph))]
+        threads = self.work.settings.threads
+        return measure_channels(model, names, self.tuning, threads=threads, ranges=ranges)
+
+    def corrected(
+        self,
+        model: onnx.ModelProto,
+        statistics: dict[str, ChannelStatistics] | None,
+        keep_float: Collection[str] = (),
+    ) -> onnx.ModelProto:
+        """A copy with biases corrected for weights and activations that will be rounded."""
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        if statistics is not None:
+            keep = self.work.keep_float | set(keep_float)
+            correct_biases(copy, statistics, self.work.weight_levels, keep)
         return copy
 
     def better(self, trial: _State, state: _State) -> _State:

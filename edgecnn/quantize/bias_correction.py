@@ -9,7 +9,7 @@ before it, corrected alike, keep up; so errors do not add up along the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -48,13 +48,20 @@ def round_weights(weights: NDArray[np.float32], levels: int = 127) -> NDArray[np
     return rounded.reshape(weights.shape).astype(np.float32, copy=False)
 
 
-def correct_biases(model: onnx.ModelProto, statistics: Mapping[str, ChannelStatistics], levels: int) -> int:
+def correct_biases(
+    model: onnx.ModelProto,
+    statistics: Mapping[str, ChannelStatistics],
+    levels: int,
+    keep_float: Collection[str] = (),
+) -> int:
     """Correct the biases of ``model`` for the rounding that is to come.
 
     Args:
         model: in float; changed in place. A layer without a bias gets one.
         statistics: value name -> that of its channels on calibration images, before and after rounding.
         levels: the largest integer that a weight will be rounded to.
+        keep_float: names of the nodes that will not be rounded: their weights stay, and so does what another
+            of them hands on to them.
 
     Returns:
         How many layers were corrected.
@@ -62,10 +69,16 @@ def correct_biases(model: onnx.ModelProto, statistics: Mapping[str, ChannelStati
     index = GraphIndex(model.graph)
     corrected = 0
     for node in weighted_nodes(index):
-        if node.input[0] in statistics:
-            weights = index.constant(node.input[1])
-            _shift(node, index, _mean_error(node, weights, statistics[node.input[0]], levels))
-            corrected += 1
+        if node.input[0] not in statistics:
+            continue
+        found, weights = statistics[node.input[0]], index.constant(node.input[1])
+        rounded = weights if node.name in keep_float else round_weights(weights, levels)
+        maker = index.producers.get(node.input[0])
+        exact = node.name in keep_float and maker is not None and maker.name in keep_float
+        mean = found.mean if exact else found.rounded_mean
+        groups = attribute(node, "group", 1)
+        _shift(node, index, _mean_output(rounded, mean, groups) - _mean_output(weights, found.mean, groups))
+        corrected += 1
     return corrected
 
 
@@ -78,16 +91,8 @@ def bias_name(node: onnx.NodeProto, index: GraphIndex) -> str:
     return str(node.input[2])
 
 
-def _mean_error(
-    node: onnx.NodeProto, weights: NDArray[np.float32], inputs: ChannelStatistics, levels: int
-) -> NDArray[np.float64]:
-    """(outputs,): the mean of ``W_rounded x_rounded - W x``; padding at the borders is neglected."""
-    groups = attribute(node, "group", 1)
-    rounded = round_weights(weights, levels)
-    return _mean_output(rounded, inputs.rounded_mean, groups) - _mean_output(weights, inputs.mean, groups)
-
-
 def _mean_output(weights: NDArray[np.float32], mean: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    """(outputs,): the mean of ``W x``; padding at the borders is neglected."""
     per_input = weights.astype(np.float64).reshape(len(weights), weights.shape[1], -1).sum(axis=2)
     by_group = per_input.reshape(groups, len(weights) // groups, weights.shape[1])
     output: NDArray[np.float64] = np.einsum("goi,gi->go", by_group, mean.reshape(groups, -1)).ravel()

@@ -137,6 +137,8 @@ def search_mixed_precision(
     points = [judge.point("squeeze-excite in float" if kept else "all in int8", kept, base, 1.0)]
     for site in _by_worth(build, judge, base, kept, sites, points[0].fidelity.noise):
         trial = kept | site.nodes
+        if trial == kept:
+            continue
         model = build(trial)
         point = judge.point(f"+ {site.name}", trial, model, judge.latency_over(model, base))
         free = point.relative_latency <= _SAME * points[-1].relative_latency

@@ -20,6 +20,7 @@ from edgecnn.quantize.portability import Portability, check_portability
 from edgecnn.quantize.recipes import RECIPES, Recipe
 from edgecnn.quantize.settings import QuantizeSettings
 from edgecnn.quantize.work import Quantised, Work
+from edgecnn.reports.result import MemoryBytes
 from edgecnn.spec import ModelSpec, Quantization
 
 __all__ = ["Outcome", "Sources", "quantize_artifact"]
@@ -219,7 +220,8 @@ def _named_as(measured: Measured, artifact: Artifact) -> Measured:
     """The results speak of the file that was written, not of the temporary one that was measured."""
     before, after = measured.results
     variant = replace(after.variant, artifact=str(artifact.path), sha256=artifact.sha256())
-    return replace(measured, results=(before, replace(after, variant=variant)))
+    size = MemoryBytes(file=artifact.size_bytes())
+    return replace(measured, results=(before, replace(after, variant=variant, memory_bytes=size)))
 
 
 def _portability(

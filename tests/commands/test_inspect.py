@@ -212,19 +212,17 @@ def test_the_record_of_a_quantisation(tmp_path: Path) -> None:
     )
     spec = replace(SPEC, quantization=record)
     result = run(save_artifact(quantised(), spec, tmp_path / "int8.onnx").path)
-    lines = [
-        line.split(maxsplit=1) for line in result.stdout.splitlines() if line.startswith("quantization.")
-    ]
-    found = dict(lines)
-    assert found["quantization.recipe"] == "auto"
-    assert found["quantization.steps"] == '["a","b"]'
-    assert found["quantization.accuracy.top1"] == "80.1"
-    assert found["quantization.accuracy.drop_ci95"] == "[-0.2,1.0]"
-    assert "quantization.speed" not in found
+    lines = (line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
+    found = {parts[0]: parts[1].strip() for parts in lines if len(parts) == 2}
+    assert found["quantised"] == "recipe auto for ort: uint8 x int8"
+    assert found["steps"] == "a; b"
+    assert "top-1 80.10 % of 700 images of photos" in found["accuracy"]
+    assert "drop 0.40 points (95 % interval -0.20 to 1.00)" in found["accuracy"]
+    assert "speed" not in found
 
 
 def test_a_model_that_was_not_quantised_has_no_record(artifact: Path) -> None:
-    assert "quantization" not in run(artifact).stdout
+    assert "quantised" not in run(artifact).stdout
 
 
 @pytest.mark.parametrize(("name", "code"), [("nothing.onnx", 2), ("weights.pth", 2), ("text.onnx", 1)])

@@ -51,16 +51,22 @@ def test_nothing_changed_meets_every_goal() -> None:
     # Of 1000 images, 30 lost: the interval begins at about 1.9 points.
     [(30, 0.5, False), (30, 3.0, True), (30, 2.0, True), (5, 0.5, True)],
 )
-def test_a_drop_counts_if_the_images_can_tell(lost: int, max_drop: float, met: bool) -> None:  # noqa: FBT001
+def test_a_drop_counts_if_the_images_can_tell(lost: int, max_drop: float, met: bool) -> None:
     assert Goal(max_drop).met(drop(1000, lost=lost)) is met
 
 
 @pytest.mark.parametrize(
     ("n", "agreement", "met"),
     # One standard error of 97 % is 1.5 points of 128 images, 0.2 of 10,000.
-    [(10_000, MIN_AGREEMENT, True), (10_000, 96.9, True), (10_000, 96.0, False), (128, 96.1, True), (128, 93.0, False)],
+    [
+        (10_000, MIN_AGREEMENT, True),
+        (10_000, 96.9, True),
+        (10_000, 96.0, False),
+        (128, 96.1, True),
+        (128, 93.0, False),
+    ],
 )
-def test_agreement_is_granted_one_standard_error(n: int, agreement: float, met: bool) -> None:  # noqa: FBT001
+def test_agreement_is_granted_one_standard_error(n: int, agreement: float, met: bool) -> None:
     assert Goal(100.0).met(drop(n, agreement=agreement)) is met
 
 

@@ -76,7 +76,8 @@ def test_the_judges_are_spread_over_all_of_the_source() -> None:
 
 def test_images_are_prepared_as_the_model_takes_them() -> None:
     held = images(10).held_out()
-    assert (held.shape, held.dtype) == ((5, 3, 4, 4), np.float32)
+    assert held.shape == (5, 3, 4, 4)
+    assert held.dtype == np.float32
 
 
 def test_the_fingerprint_is_that_of_what_sets_ranges() -> None:

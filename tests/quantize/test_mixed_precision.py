@@ -19,6 +19,7 @@ from edgecnn.quantize.fidelity import Fidelity
 from edgecnn.quantize.goal import Drop, Goal
 from edgecnn.quantize.mixed_precision import Judge, MixedPoint, chosen_point, search_mixed_precision
 from edgecnn.quantize.placement import Scheme, place_qdq
+from edgecnn.quantize.sessions import Images, Session
 from edgecnn.quantize.sites import Site
 
 SmallOf = Callable[[str], Any]
@@ -34,9 +35,7 @@ NO_BRANCHES = Site("squeeze-excite", frozenset())
 BRANCHES = Site("squeeze-excite", frozenset({"se1", "se2"}))
 
 
-def point(
-    agreement: float, latency: float, *, met: bool, label: str = "", noise: float = 0.1
-) -> MixedPoint:
+def point(agreement: float, latency: float, *, met: bool, label: str = "", noise: float = 0.1) -> MixedPoint:
     fidelity = Fidelity(noise=noise, agreement=agreement, images=IMAGES)
     drop = Drop(n=IMAGES, gained=0, lost=0, agreement=agreement)
     return MixedPoint(label, (label,), fidelity, drop, latency, met)
@@ -78,7 +77,7 @@ def search(
 ) -> tuple[list[MixedPoint], list[str]]:
     """The points found and the lines told, by a judge that asks ``world``."""
 
-    class Session:
+    class Told:
         def __init__(self, model: onnx.ModelProto, **_: object) -> None:
             self.model = model
 
@@ -95,7 +94,7 @@ def search(
     def latency_over(_: Judge, model: onnx.ModelProto, base: onnx.ModelProto) -> float:
         return world.latency(model) / world.latency(base)
 
-    monkeypatch.setattr(mixed_precision, "Session", Session)
+    monkeypatch.setattr(mixed_precision, "Session", Told)
     monkeypatch.setattr(mixed_precision, "fidelity", fidelity)
     monkeypatch.setattr(mixed_precision, "drop_between", drop_between)
     monkeypatch.setattr(Judge, "latency_over", latency_over)
@@ -158,6 +157,12 @@ def test_a_site_that_another_one_holds_is_measured_anew(monkeypatch: pytest.Monk
     assert points[1].label == "+ n"
 
 
+def test_what_is_in_float_already_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(gains={"n": 1.0}, costs={"n": 0.1, "m": 0.01})
+    points, _ = search(world, monkeypatch, [site("n", "m"), site("m", "n")])
+    assert [point.kept_float for point in points] == [(), ("m", "n")]
+
+
 def test_everything_is_tried_where_the_goal_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(gains={"a": 0.1, "b": 0.1}, costs={"a": 0.1, "b": 0.2})
     points, _ = search(world, monkeypatch, [site("a"), site("b")])
@@ -165,9 +170,7 @@ def test_everything_is_tried_where_the_goal_is_out_of_reach(monkeypatch: pytest.
     assert not any(point.met for point in points)
 
 
-@pytest.mark.parametrize(
-    ("cost", "taken"), [(-0.3, True), (-0.01, False), (0.0, False), (0.2, False)]
-)
+@pytest.mark.parametrize(("cost", "taken"), [(-0.3, True), (-0.01, False), (0.0, False), (0.2, False)])
 def test_branches_go_to_float_only_where_that_is_faster(
     cost: float, taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,18 +238,16 @@ def test_latency_is_that_of_one_image_on_one_thread(small: SmallOf, monkeypatch:
     made = small("residual")
     threads: list[int] = []
     sizes: list[int] = []
-    session = mixed_precision.Session
 
-    class Spy(session):  # type: ignore[misc, valid-type]
-        def __init__(self, model: onnx.ModelProto, *, threads: int) -> None:
-            super().__init__(model, threads=threads)
-            seen.append(threads)
+    class Spy(Session):
+        def __init__(self, model: onnx.ModelProto, **options: Any) -> None:
+            super().__init__(model, **options)
+            threads.append(options["threads"])
 
-        def run(self, images: Any, *args: Any) -> Any:
+        def run(self, images: Images, *args: Any) -> Any:
             sizes.append(len(images))
             return super().run(images, *args)
 
-    seen = threads
     monkeypatch.setattr(mixed_precision, "Session", Spy)
     monkeypatch.setattr(mixed_precision, "_SECONDS", 0.0)
     labels = made.reference.argmax(axis=1)

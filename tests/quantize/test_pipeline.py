@@ -1,4 +1,4 @@
-"""From a float artifact to a quantised file: what is refused, what is written, and that it can be repeated."""
+"""From a float artifact to a quantised file: what is refused, what is written, that it can be repeated."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def images(count: int = 12, seed: int = 1, name: str | None = None) -> ArrayImag
 def floats(outcome: Outcome) -> set[str]:
     """Convolutions and products whose weights are still in float."""
     model = read_onnx(outcome.artifact.path)
-    constants = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    constants = {
+        tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT
+    }
     weighted = [node for node in model.graph.node if node.op_type in {"Conv", "Gemm", "MatMul"}]
     return {node.name for node in weighted if node.input[1] in constants}
 
@@ -109,13 +111,13 @@ def test_a_module_means_all_nodes_inside(
     recipe: RecipeName, save: Callable[..., Artifact], place: Path
 ) -> None:
     artifact = save("cifar_resnet20")
-    nodes = {node.name for node in read_onnx(artifact.path).graph.node if node.name.startswith("layer2.0")}
-    convolutions = {name for name in nodes if "Conv" in name}
+    nodes = [node for node in read_onnx(artifact.path).graph.node if node.op_type == "Conv"]
+    convolutions = {node.name for node in nodes if node.name.startswith("layer2.0")}
     assert len(convolutions) >= 2
     settings = QuantizeSettings(recipe=recipe, keep_float=("layer2.0",), max_drop=100.0)
     outcome = quantize_artifact(artifact, settings, Sources(calibration=images()), place)
     assert convolutions <= floats(outcome)
-    assert nodes <= set(outcome.quantised.kept_float)
+    assert convolutions <= set(outcome.quantised.kept_float)
     if recipe == "minmax":
         assert convolutions == floats(outcome)
 
@@ -128,7 +130,7 @@ def test_a_name_of_nothing_is_refused(artifact: Artifact, place: Path) -> None:
 
 
 def test_part_of_a_name_is_no_module(save: Callable[..., Artifact], place: Path) -> None:
-    with pytest.raises(UsageError, match="'layer2.0.con'"):
+    with pytest.raises(UsageError, match=r"'layer2\.0\.con'"):
         quantize_artifact(
             save("cifar_resnet20"),
             replace(MINMAX, keep_float=("layer2.0.con",)),
@@ -199,7 +201,9 @@ def _broken(*_: object, **__: object) -> None:
     raise QuantizationError("it broke", "mend it")
 
 
-@pytest.mark.parametrize("broken", ["edgecnn.quantize.static_int8.quantize_static", "measure", "save_artifact"])
+@pytest.mark.parametrize(
+    "broken", ["edgecnn.quantize.static_int8.quantize_static", "measure", "save_artifact"]
+)
 @pytest.mark.parametrize("old", [None, b"an old file"])
 def test_a_failure_leaves_what_was_there(
     broken: str, old: bytes | None, artifact: Artifact, place: Path, monkeypatch: pytest.MonkeyPatch

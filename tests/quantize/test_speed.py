@@ -43,9 +43,7 @@ def constant(seconds: float) -> Callable[[int], float]:
 
 
 def test_times_and_ratio(clock: Clock) -> None:
-    found = compare_speed(
-        clock.runner("a", constant(0.006)), clock.runner("b", constant(0.002)), seconds=1.0
-    )
+    found = compare_speed(clock.runner("a", constant(0.006)), clock.runner("b", constant(0.002)), seconds=1.0)
     assert found.reference_ms == pytest.approx(6.0)
     assert found.ms == pytest.approx(2.0)
     assert found.ratio == pytest.approx(3.0)

@@ -58,5 +58,3 @@ def test_an_old_picture_survives_a_failure(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="no space"):
         draw_front(POINTS, "title", 97.0, path)
     assert path.read_bytes() == b"old"
-
-
