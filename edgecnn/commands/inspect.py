@@ -143,8 +143,8 @@ def _quantization(done: Quantization) -> Iterator[tuple[str, str]]:
         yield (
             "accuracy",
             f"top-1 {found.top1:.2f} % of {found.n} images of {found.data}, float "
-            f"{found.reference_top1:.2f} %: drop {found.drop:.2f} points (95 % interval {low:.2f} to {high:.2f}), "
-            f"agreement {found.agreement:.1f} %",
+            f"{found.reference_top1:.2f} %: drop {found.drop:.2f} points (95 % interval {low:.2f} to "
+            f"{high:.2f}), agreement {found.agreement:.1f} %",
         )
     if speed := done.speed:
         low, high = speed.ratio_spread

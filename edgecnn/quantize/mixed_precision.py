@@ -21,7 +21,7 @@ Build = Callable[[Collection[str]], onnx.ModelProto]
 Observe = Callable[[str], None]
 
 #: Seconds for one comparison of latencies.
-_SECONDS = 0.8
+_SECONDS = 1.2
 
 #: Latencies that differ by less count as equal: the measurement does not tell them apart.
 _SAME = 1.01

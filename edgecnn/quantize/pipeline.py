@@ -97,6 +97,7 @@ def quantize_artifact(
     quantised = recipe.apply(work)
     spec = _spec(artifact, recipe, settings, quantised, images)
     observe("Measuring the result")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".quantize.", dir=path.parent) as folder:
         temporary = save_artifact(quantised.model, spec, Path(folder) / path.name)
         measured = measure(
