@@ -239,14 +239,24 @@ class _Reader:
         scale, dtype, blocked = None, None, False
         while name not in self._index.constants:
             node = self._index.producers.get(name)
-            if node is None or node.op_type not in _STORAGE | _QUANTISERS:
+            if node is None or not (node.op_type in _STORAGE | _QUANTISERS or self._scales_integers(node)):
                 return None
-            if node.op_type == "DequantizeLinear":
+            if node.op_type == "Mul":
+                scale = node.input[1]
+            elif node.op_type == "DequantizeLinear":
                 scale, blocked = node.input[1], attribute(node, "block_size", 0) > 0
                 dtype = self._types.get(node.input[0], ValueType(TensorProto.UNDEFINED, None)).dtype or None
             name = node.input[0]
         tensor = self._index.constants[name]
         return _Stored(tensor, dtype or tensor.data_type, scale, blocked)
+
+    def _scales_integers(self, node: onnx.NodeProto) -> bool:
+        """Whether it dequantises by hand: constant integers, cast, times constant scales."""
+        cast = self._index.producers.get(node.input[0]) if node.op_type == "Mul" else None
+        if cast is None or cast.op_type != "Cast" or node.input[1] not in self._index.constants:
+            return False
+        tensor = self._index.constants.get(cast.input[0])
+        return tensor is not None and tensor.data_type in {TensorProto.INT8, TensorProto.UINT8}
 
     def _precision(self, node: onnx.NodeProto, places: _Places, stored: _Stored | None) -> str:
         """What the product is written in; a weight that is an activation counts as one."""

@@ -279,3 +279,17 @@ def test_the_model_is_not_changed() -> None:
     before = model.SerializeToString()
     graph_layers(model)
     assert model.SerializeToString() == before
+
+
+def test_weights_that_are_dequantised_by_hand() -> None:
+    graph = onnx.parser.parse_graph(
+        """weights_only (float[1, 2, 4, 4] x) => (float[1, 3, 4, 4] y)
+        <int8[3, 2, 1, 1] stored = {1, -2, 3, -4, 5, -6}, float[3, 1, 1, 1] scales = {0.5, 0.25, 0.125}>
+        { c = Cast<to = 1>(stored) w = Mul(c, scales) y = Conv(x, w) }"""
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    (layer,) = graph_layers(model)
+    assert layer.precision == "weights-int8"
+    assert (layer.weights, layer.weight_bytes, layer.macs) == (6, 6, 96)
+    assert layer.weight_scales is not None
+    assert (layer.weight_scales.low, layer.weight_scales.high) == (0.125, 0.5)
