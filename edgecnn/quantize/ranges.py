@@ -96,8 +96,8 @@ def _divergence(histogram: Histogram, low: float, high: float) -> float:
     kept = histogram.counts[inside].astype(np.float64)
     if high == low or not kept.sum():
         return np.inf
-    levels = np.rint((centres[inside] - low) * ((_LEVELS - 1) / (high - low))).astype(np.int64)
-    levels = np.clip(levels, 0, _LEVELS - 1)
+    steps = np.rint((centres[inside] - low) * ((_LEVELS - 1) / (high - low)))
+    levels = np.clip(steps, 0, _LEVELS - 1).astype(np.int64)  # a bin may be wider than all of the range
     filled = kept > 0
     # A level's mass is spread evenly over those of its bins that hold a value at all.
     mass, bins = np.bincount(levels, kept), np.bincount(levels, filled.astype(np.float64))

@@ -62,9 +62,9 @@ def draw_front(points: Sequence[FrontPoint], title: str, limit: float, path: Pat
             textcoords="offset points",
             fontsize=8,
         )
-    axes.set_xlabel("latency relative to the fastest int8 model")
+    axes.set_xlabel("latency relative to the first point")
     axes.set_ylabel("agreement with the float model, %")
     axes.set_title(title)
-    axes.margins(x=0.15, y=0.15)
+    axes.margins(x=0.35, y=0.15)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -76,7 +76,7 @@ def test_within_the_range_no_value_is_off_by_more_than_half_a_step(values: Value
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("value", [5.0, -0.3, 1e-20, 3e8])
+@pytest.mark.parametrize("value", [5.0, -0.3, 1e-20, 1.2e-38, 3e8])
 def test_a_constant_is_kept(method: Method, value: float) -> None:
     low, high = choose_range(Histogram.of(np.full(10, value, np.float32)), method)
     assert high - low == pytest.approx(abs(value))
