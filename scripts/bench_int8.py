@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _stem(model: onnx.ModelProto) -> frozenset[str]:
-    """The nodes around the first activation that a convolution reads, which ``auto`` often leaves in float."""
+    """The nodes around the first activation that a convolution reads: ``auto`` often leaves them in float."""
     source = model.graph.input[0].name
     read = {node.input[0] for node in model.graph.node if node.op_type == "Conv"} - {source}
     first = next(node.output[0] for node in model.graph.node if node.output[0] in read)
