@@ -13,6 +13,7 @@ from edgecnn.artifact import Artifact, read_onnx, save_artifact
 from edgecnn.data import LabelledImages, map_labels, select, subset
 from edgecnn.errors import EngineUnavailableError, UsageError
 from edgecnn.graph.index import opset_version
+from edgecnn.graph.shapes import images_per_run
 from edgecnn.quantize.guards import check_calibration, require_disjoint, require_float
 from edgecnn.quantize.images import CalibrationImages
 from edgecnn.quantize.measure import Evaluation, Measured, measure
@@ -233,4 +234,6 @@ def _portability(
         return None
     if RECIPES[settings.recipe].precision != "int8":
         return None
-    return check_portability(model, images.held_out()[:_PORTABILITY_IMAGES])
+    held, size = images.held_out(), images_per_run(model)
+    count = min(max(_PORTABILITY_IMAGES, size), len(held)) // size * size
+    return check_portability(model, held[:count]) if count else None

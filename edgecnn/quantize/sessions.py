@@ -77,7 +77,9 @@ class Session:
                 f"ONNX Runtime refuses the model: {error}",
                 "Check it with 'edgecnn inspect', or export it again with another --opset.",
             ) from error
-        self._input: str = self._session.get_inputs()[0].name
+        source = self._session.get_inputs()[0]
+        self._input: str = source.name
+        self._fixed: int | None = source.shape[0] if isinstance(source.shape[0], int) else None
         self.outputs: tuple[str, ...] = tuple(value.name for value in self._session.get_outputs())
 
     def run(
@@ -86,18 +88,31 @@ class Session:
         names: Sequence[str] | None = None,
         others: Mapping[str, NDArray[Any]] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """The outputs ``names``, or all, for one batch; ``others`` are further inputs by name."""
+        """The outputs ``names``, or all, for any number of images; ``others`` are further inputs by name.
+
+        A model that is fixed to a batch runs in pieces of it, the last one filled up with its last image.
+        """
         if names is not None and not names:
             return []  # ONNX Runtime takes an empty list for all
-        values: list[NDArray[np.float32]] = self._session.run(
-            None if names is None else list(names), {self._input: images, **(others or {})}
-        )
-        return values
+        wanted = None if names is None else list(names)
+        size = self._fixed or len(images)
+        parts: list[list[NDArray[np.float32]]] = [
+            self._session.run(wanted, {self._input: _filled(piece, size), **(others or {})})
+            for piece in in_batches(images, size)
+        ]
+        if len(parts) == 1 and size == len(images):
+            return parts[0]
+        return [np.concatenate(values)[: len(images)] for values in zip(*parts, strict=True)]
 
     def scores(self, images: Images, others: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
         """(N, classes): the first output for any number of images."""
         parts = [self.run(batch, self.outputs[:1], others)[0] for batch in in_batches(images)]
         return np.concatenate([part.reshape(len(part), -1) for part in parts])
+
+
+def _filled(images: Images, size: int) -> Images:
+    missing = size - len(images)
+    return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
 
 
 def in_batches(images: Images, size: int = BATCH) -> Iterator[Images]:

@@ -1,0 +1,43 @@
+"""Models that are fixed to a batch run any number of images."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from edgecnn.errors import QuantizationError
+from edgecnn.quantize.sessions import Session, in_batches
+
+
+def model(batch: int | str) -> onnx.ModelProto:
+    """Sums of each image's pixels, and twice these."""
+    graph = onnx.parser.parse_graph(
+        f"sums (float[{batch}, 1, 2, 2] x) => (float[{batch}, 4] y, float[{batch}, 4] z)"
+        "{ y = Flatten(x) z = Add(y, y) }"
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 3, 4, 16])
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_any_number_of_images_runs(batch: int | str, count: int) -> None:
+    images = np.random.default_rng(0).standard_normal((count, 1, 2, 2)).astype(np.float32)
+    session = Session(model(batch), threads=1)
+    single, double = session.run(images)
+    np.testing.assert_array_equal(single, images.reshape(count, 4))
+    np.testing.assert_array_equal(double, 2 * single)
+    np.testing.assert_array_equal(session.scores(images), single)
+
+
+def test_batches_cover_all_images_in_order() -> None:
+    images = np.arange(7, dtype=np.float32).reshape(7, 1, 1, 1)
+    assert [piece.ravel().tolist() for piece in in_batches(images, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_model_that_the_runtime_refuses() -> None:
+    broken = model("n")
+    broken.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(QuantizationError, match="NoSuchOperator") as caught:
+        Session(broken, threads=1)
+    assert "edgecnn inspect" in caught.value.remedy
