@@ -18,8 +18,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgecnn.errors import QuantizationError, UnknownNameError
+from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex, attribute
+from edgecnn.quantize.guards import require_nodes
 from edgecnn.quantize.ranges import Range
 
 __all__ = ["quantize_for_tensorrt"]
@@ -59,7 +60,7 @@ def quantize_for_tensorrt(
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    _require_nodes(result.graph, keep_float)
+    require_nodes(result, keep_float)
     _Rewriting(result.graph, ranges).run(frozenset(keep_float))
     return result
 
@@ -196,13 +197,6 @@ def _magnitude(name: str, node: onnx.NodeProto, ranges: Mapping[str, Range]) -> 
             "Look for NaN or infinity in the weights, or in the images that it was calibrated with.",
         )
     return max(abs(low), abs(high))
-
-
-def _require_nodes(graph: onnx.GraphProto, names: Collection[str]) -> None:
-    known = {node.name for node in graph.node}
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("node", name, known)
 
 
 def _drop_unused(graph: onnx.GraphProto, replaced: Collection[str]) -> None:
