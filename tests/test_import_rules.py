@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1] / "edgecnn"
 LAYERS = (
     ("errors",),
     ("atomic", "cache", "lookup", "statistics", "environment"),
+    ("timing",),
     ("spec",),
     ("cards",),
     ("artifact", "preprocess", "checkpoint"),
@@ -23,8 +24,9 @@ LAYERS = (
     ("foreign", "weights"),
     ("profile", "engines"),
     ("train", "export", "reports"),
-    ("validate",),
+    ("validate", "bench"),
     ("quantize",),
+    ("compare",),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -88,7 +88,7 @@ def _draw(points: Sequence[MixedPoint], chosen: MixedPoint, path: Path, terminal
         FrontPoint(
             label=point.label,
             relative_latency=point.relative_latency,
-            agreement=point.drop.agreement,
+            agreement=point.fidelity.agreement,
             chosen=point is chosen,
         )
         for point in points
@@ -172,7 +172,7 @@ def _portability_lines(outcome: Outcome) -> list[str]:
 def _front_row(point: MixedPoint) -> tuple[object, ...]:
     return (
         point.label,
-        f"{point.drop.agreement:.1f}",
+        f"{point.fidelity.agreement:.1f}",
         f"{point.fidelity.sqnr_db:.1f}",
         f"x {point.relative_latency:.2f}",
         "met" if point.met else "not met",

@@ -36,9 +36,9 @@ __all__ = ["quantize_automatically"]
 #: A step must lower the noise on held-out images by so much to be kept.
 _WORTHWHILE = 0.99
 
-#: Agreement on held-out images that may be lost, in percent, although the scores came nearer: two standard
-#: errors of 128 images.
-_CHANCE = 3.0
+#: Agreement on held-out images that may be lost, in percent, although the scores came nearer: what the
+#: estimate of it varies by.
+_CHANCE = 1.0
 
 #: How far channels' widths are moved from activations to weights; see ``equalise``.
 _MIGRATION = 0.75
@@ -47,7 +47,7 @@ _MIGRATION = 0.75
 _REFINED = 16
 
 #: So many activations, and so many blocks, are candidates for float.
-_SITES = 4
+_SITES = 6
 
 #: So many images tell the activations apart by their sensitivity.
 _RANKING_IMAGES = 8

@@ -16,7 +16,7 @@ from edgecnn.spec import ModelSpec
 __all__ = ["CalibrationImages"]
 
 #: So many are held in memory at most, whatever the source: judges of whole models, and of single ranges.
-_HELD_OUT = 128
+_HELD_OUT = 256
 _TUNING = 24
 
 
@@ -46,7 +46,7 @@ class CalibrationImages:
 
     @property
     def judging(self) -> NDArray[np.int64]:
-        """Indices of the images that judge: at most 128 of the others, evenly spaced."""
+        """Indices of the images that judge: at most 256 of the others, evenly spaced."""
         return _spaced(np.arange(1, len(self.source), 2), _HELD_OUT)
 
     def batches(self) -> Iterator[Images]:

@@ -130,9 +130,7 @@ def _accuracy(
     assert accuracy.flips is not None
     assert accuracy.agreement is not None
     assert results[0].accuracy is not None
-    drop = Drop(
-        n=accuracy.n, gained=accuracy.flips.gained, lost=accuracy.flips.lost, agreement=accuracy.agreement
-    )
+    drop = Drop(n=accuracy.n, gained=accuracy.flips.gained, lost=accuracy.flips.lost)
     record = QuantizationAccuracy(
         data=source.name,
         fingerprint=fingerprint(source),
@@ -141,7 +139,7 @@ def _accuracy(
         top1=accuracy.top1,
         drop=drop.points,
         drop_ci95=drop.ci95,
-        agreement=drop.agreement,
+        agreement=accuracy.agreement,
     )
     return (results[0], results[1]), record, drop
 

@@ -75,15 +75,9 @@ class Judge:
     def point(self, label: str, kept: Collection[str], model: onnx.ModelProto, latency: float) -> MixedPoint:
         """The point that ``model`` is."""
         scores = Session(model, threads=self.threads).scores(self.images)
-        drop = drop_between(self.reference, scores, self.labels)
-        return MixedPoint(
-            label,
-            tuple(sorted(kept)),
-            fidelity(self.reference, scores),
-            drop,
-            latency,
-            self.goal.met(drop),
-        )
+        drop, found = drop_between(self.reference, scores, self.labels), fidelity(self.reference, scores)
+        met = self.goal.met(drop, found.agreement)
+        return MixedPoint(label, tuple(sorted(kept)), found, drop, latency, met)
 
     def latency_over(self, model: onnx.ModelProto, base: onnx.ModelProto) -> float:
         """Latency of ``model`` over that of ``base``, for one image on one thread."""
@@ -100,9 +94,9 @@ def chosen_point(points: Sequence[MixedPoint]) -> MixedPoint:
     Agreement with the float model within one percent counts as the same, and so does latency: the images and
     the clock cannot tell. Of equally fast ones the one with the least noise is taken.
     """
-    highest = max(point.drop.agreement for point in points)
+    highest = max(point.fidelity.agreement for point in points)
     good = [point for point in points if point.met]
-    good = good or [point for point in points if point.drop.agreement >= highest - 1]
+    good = good or [point for point in points if point.fidelity.agreement >= highest - 1]
     fastest = min(point.relative_latency for point in good)
     equal = [point for point in good if point.relative_latency <= _SAME * fastest]
     return min(equal, key=lambda point: point.fidelity.noise)
@@ -147,7 +141,7 @@ def search_mixed_precision(
         kept = trial
         observe(
             f"Float for {site.name}: SQNR {point.fidelity.sqnr_db:.1f} dB, agreement "
-            f"{point.drop.agreement:.1f} %, latency x {point.relative_latency:.2f}"
+            f"{point.fidelity.agreement:.1f} %, latency x {point.relative_latency:.2f}"
         )
         points.append(point)
     return points

@@ -82,8 +82,9 @@ def _tried(name: str, engine: Engine, first: Engine, judge: Judge) -> Tried:
         image = judge.images[: max(1, _fixed_batch(engine))]
         found = compare_speed(lambda: engine.run(image), lambda: first.run(image), seconds=_SECONDS)
         latency = found.ratio
-    met = judge.goal.met(drop_between(judge.reference, scores, judge.labels))
-    return Tried(name, fidelity(judge.reference, scores), latency, met)
+    found = fidelity(judge.reference, scores)
+    met = judge.goal.met(drop_between(judge.reference, scores, judge.labels), found.agreement)
+    return Tried(name, found, latency, met)
 
 
 def _fixed_batch(engine: Engine) -> int:

@@ -24,10 +24,14 @@ __all__ = [
     "Interval",
     "LatencyMs",
     "MemoryBytes",
+    "ModelSize",
     "Pace",
     "PercentilesCi95",
+    "Ratio",
     "Result",
     "ResultFile",
+    "Scenario",
+    "StagesMs",
     "Variant",
 ]
 
@@ -65,6 +69,7 @@ class Variant:
         engine_info: what really ran; None, like the rest, where the engine did not open.
         batch: images per call.
         threads: threads that worked on one call.
+        options: what else the engine was told, such as "arena=off"; empty for nothing.
     """
 
     network: str
@@ -75,6 +80,7 @@ class Variant:
     engine_info: EngineFacts | None = None
     batch: int | None = None
     threads: int | None = None
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,38 +218,131 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PercentilesCi95:
-    """95 % intervals of latency percentiles, in milliseconds."""
+    """95 % intervals of latency percentiles, in milliseconds; an end that the samples cannot give is None."""
 
     p50: Interval | None = None
     p90: Interval | None = None
     p95: Interval | None = None
     p99: Interval | None = None
+    p99_9: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyMs:
-    """Percentiles of the time of one call, in milliseconds; None where there are too few samples."""
+    """Percentiles of the time of one query, in milliseconds; None where there are too few samples.
+
+    Attributes:
+        p50: the median; p90, p95, p99 and p99_9 likewise.
+        ci95: their intervals.
+        jitter: mean absolute difference between one query and the next.
+        quantiles: the latencies at 0, 1, ... 100 %, to draw their distribution.
+        samples: queries that count, those of the warm-up excluded.
+        warmup: queries until the latency had settled.
+    """
 
     p50: float
     p90: float | None = None
     p95: float | None = None
     p99: float | None = None
+    p99_9: float | None = None
     ci95: PercentilesCi95 | None = None
+    jitter: float | None = None
+    quantiles: tuple[float, ...] | None = None
+    samples: int | None = None
+    warmup: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagesMs:
+    """Where the time of one image goes, medians in milliseconds; None for a stage that there is not.
+
+    Attributes:
+        preprocess: on the host, from the encoded image to the model's input.
+        copy: to the device and back.
+        run: the engine's call, without what ``copy`` holds.
+        postprocess: from scores to labels.
+    """
+
+    preprocess: float | None = None
+    copy: float | None = None
+    run: float | None = None
+    postprocess: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """How the load was made, after MLPerf Inference.
+
+    Attributes:
+        name: "single", "multi", "offline" or "server".
+        driver: "built-in" or "loadgen".
+        duration_s: how long it really ran.
+        target_qps: of the server scenario: queries per second that were to arrive.
+        latency_bound_ms: of the server scenario: what the 99th percentile may be.
+        instances: of the model, side by side.
+        valid: whether the run is one that MLPerf's rules on duration and count would accept.
+        logs: folder of LoadGen's own logs.
+    """
+
+    name: str
+    driver: str
+    duration_s: float
+    target_qps: float | None = None
+    latency_bound_ms: float | None = None
+    instances: int = 1
+    valid: bool = False
+    logs: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """How fast this variant is against the baseline of its run, both measured in alternation.
+
+    Attributes:
+        baseline: the variant compared with, as ``reports.label`` words it.
+        speedup: median over rounds of the baseline's time over this one's; above 1 this is faster.
+        ci95: 95 % interval of it.
+        distinct: whether the interval excludes 1.
+    """
+
+    baseline: str
+    speedup: float
+    ci95: Interval
+    distinct: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBytes:
-    """Sizes in bytes.
+    """Sizes in bytes; all but ``file`` are peak resident memory of a fresh process above an empty one.
 
     Attributes:
         file: the artifact on disk, external weights included.
-        load: peak of a fresh process that opened the model, minus that of one without it.
-        peak: likewise after it ran.
+        runtime: once the engine's library was imported.
+        load: once the model was open.
+        first_run: once it had run.
+        peak: after many runs: the steady state.
+        device: GPU memory that the process held, where there is a GPU.
     """
 
     file: int | None = None
+    runtime: int | None = None
     load: int | None = None
+    first_run: int | None = None
     peak: int | None = None
+    device: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """What the network is made of.
+
+    Attributes:
+        parameters: numbers that training found.
+        macs: multiply-accumulates for one image.
+    """
+
+    parameters: int
+    macs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,10 +370,17 @@ class Result:
         variant: what was measured.
         accuracy: on labelled images.
         pace: of the pass that measured the accuracy.
-        latency_ms: of one call.
+        size: of the network.
+        scenario: how the load of the benchmark was made.
+        latency_ms: of one query.
+        stages_ms: where the time of one image goes.
         throughput_per_s: images per second of a benchmark.
+        throughput_ci95: 95 % interval of it.
+        ratio: to the baseline of the benchmark.
         memory_bytes: sizes.
         energy_j_per_image: joules.
+        energy_note: what it was read from, or why it could not be.
+        warnings: what makes the figures less certain, in words.
         gates: the limits that were stated.
         error: why it could not be measured; what is None then is not known.
     """
@@ -282,10 +388,17 @@ class Result:
     variant: Variant
     accuracy: Accuracy | None = None
     pace: Pace | None = None
+    size: ModelSize | None = None
+    scenario: Scenario | None = None
     latency_ms: LatencyMs | None = None
+    stages_ms: StagesMs | None = None
     throughput_per_s: float | None = None
+    throughput_ci95: Interval | None = None
+    ratio: Ratio | None = None
     memory_bytes: MemoryBytes | None = None
     energy_j_per_image: float | None = None
+    energy_note: str | None = None
+    warnings: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     error: str | None = None
 

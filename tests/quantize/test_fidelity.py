@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from edgecnn.quantize.fidelity import fidelity, noise
+from edgecnn.quantize.fidelity import expected_agreement, fidelity, noise
 
 Array = NDArray[np.float32]
 
@@ -62,11 +62,38 @@ def test_every_image_has_the_same_say() -> None:
     assert noise(reference, other) <= 1 / 64
 
 
-def test_agreement_is_of_first_choices() -> None:
-    reference = np.eye(4, dtype=np.float32)
-    other = reference.copy()
-    other[0] = [0, 0, 1, 0]
-    assert fidelity(reference, other).agreement == 75
+def test_equal_scores_agree_even_where_two_classes_tie() -> None:
+    assert expected_agreement(np.zeros((3, 4)), np.zeros((3, 4))) == 100
+
+
+def test_every_margin_meets_every_error() -> None:
+    # Margins 1, 2, 3; errors 0 (the first score is untouched), 2.5 and 0: 2.5 undoes two of the three.
+    reference = np.array([[1, 0], [2, 0], [3, 0]])
+    other = np.array([[1, 0], [-0.5, 0], [3, 0]])
+    assert expected_agreement(reference, other) == pytest.approx(100 * (1 - 2 / 9))
+
+
+def test_an_image_without_finite_scores_could_undo_any_choice() -> None:
+    other = REFERENCE.copy()
+    other[3] = np.nan
+    assert expected_agreement(REFERENCE, other) == pytest.approx(100 * (1 - 1 / 64))
+
+
+def test_one_class_is_always_chosen() -> None:
+    assert expected_agreement(np.zeros((3, 1)), np.ones((3, 1))) == 100
+
+
+def test_the_expectation_is_near_the_count_of_many_images_and_varies_less() -> None:
+    rng = np.random.default_rng(5)
+    expected, counted = [], []
+    for _ in range(200):
+        reference = rng.normal(size=(64, 10))
+        other = reference + 0.05 * rng.normal(size=reference.shape)
+        expected.append(expected_agreement(reference, other))
+        counted.append(100 * (reference.argmax(axis=1) == other.argmax(axis=1)).mean())
+    # The count's mean has a standard error of 0.2 here; the estimate takes one rival for all.
+    assert np.mean(expected) == pytest.approx(np.mean(counted), abs=1)
+    assert np.std(expected) < 0.7 * np.std(counted)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -40,7 +40,7 @@ def test_no_image_judges_that_set_a_range(count: int) -> None:
     made = images(count)
     assert not set(made.ranging.tolist()) & set(made.judging.tolist())
     assert len(made.ranging) == (count + 1) // 2
-    assert len(made.judging) == min(count // 2, 128)
+    assert len(made.judging) == min(count // 2, 256)
     assert len(made.judging) > 0
 
 
@@ -61,7 +61,7 @@ def test_images_that_set_ranges_stream_a_few_at_a_time(threads: int) -> None:
 
 def test_what_is_held_in_memory_does_not_grow_with_the_source() -> None:
     made = images(1000)
-    assert len(made.held_out()) == 128
+    assert len(made.held_out()) == 256
     tuning = numbers(made.tuning())
     assert len(tuning) == 24
     assert set(tuning) < set(made.ranging.tolist())

@@ -37,7 +37,7 @@ BRANCHES = Site("squeeze-excite", frozenset({"se1", "se2"}))
 
 def point(agreement: float, latency: float, *, met: bool, label: str = "", noise: float = 0.1) -> MixedPoint:
     fidelity = Fidelity(noise=noise, agreement=agreement, images=IMAGES)
-    drop = Drop(n=IMAGES, gained=0, lost=0, agreement=agreement)
+    drop = Drop(n=IMAGES, gained=0, lost=0)
     return MixedPoint(label, (label,), fidelity, drop, latency, met)
 
 
@@ -85,11 +85,11 @@ def search(
             return world.noise_of(self.model)
 
     def fidelity(_: object, noise: float) -> Fidelity:
-        return Fidelity(noise=noise, agreement=100 * (1 - noise / 10), images=IMAGES)
+        return Fidelity(noise=noise, agreement=100.0 if noise <= world.enough else 50.0, images=IMAGES)
 
     def drop_between(_: object, noise: float, __: object) -> Drop:
         good = noise <= world.enough
-        return Drop(n=IMAGES, gained=0, lost=0 if good else 64, agreement=100.0 if good else 50.0)
+        return Drop(n=IMAGES, gained=0, lost=0 if good else 64)
 
     def latency_over(_: Judge, model: onnx.ModelProto, base: onnx.ModelProto) -> float:
         return world.latency(model) / world.latency(base)
@@ -225,7 +225,7 @@ def test_a_point_is_measured_on_the_held_out_images(small: SmallOf) -> None:
     judge = Judge(made.images, labels, made.reference, Goal(100.0), 1)
     same = judge.point("float", ("d", "a"), made.model, 1.5)
     assert (same.label, same.kept_float, same.relative_latency) == ("float", ("a", "d"), 1.5)
-    assert (same.drop.n, same.drop.points, same.drop.agreement) == (len(made.images), 0.0, 100.0)
+    assert (same.drop.n, same.drop.points, same.fidelity.agreement) == (len(made.images), 0.0, 100.0)
     assert same.met
     coarse = {name: (low / 20, high / 20) for name, (low, high) in made.ranges.items()}
     placed = place_qdq(made.model, coarse, Scheme(signed_activations=False, reduce_range=False), ())
