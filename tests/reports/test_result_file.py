@@ -147,7 +147,7 @@ def test_what_was_not_measured_is_absent_never_zero(nothing: Environment) -> Non
     document = ResultFile(environment=nothing, results=DOCUMENT.results)
     written = json.loads(encode_results(document))
     assert written["schema"] == "edgecnn.result/1"
-    assert set(written["results"][0]) == {"variant", "gates"}
+    assert set(written["results"][0]) == {"variant", "gates", "warnings"}
     assert decode_results(encode_results(document), origin="here") == document
 
 
