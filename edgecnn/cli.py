@@ -28,6 +28,9 @@ COMMANDS = {
         "edgecnn.commands.inspect:inspect",
         "What a model file holds: spec, precision, quantisation.",
     ),
+    "bench": ("edgecnn.commands.bench:bench", "Latency, throughput, memory and energy of models in engines."),
+    "pick": ("edgecnn.commands.pick:pick", "The variant to ship under stated limits."),
+    "tune": ("edgecnn.commands.tune:tune_command", "Instances, threads and batch that suit this machine."),
     "doctor": ("edgecnn.commands.doctor:doctor", "Which engines open here, and why the others do not."),
 }
 

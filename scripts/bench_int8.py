@@ -36,7 +36,7 @@ from edgecnn.quantize.kernels import int8_mac_share, macs_by_node
 from edgecnn.quantize.placement import Scheme, place_qdq
 from edgecnn.quantize.ranges import choose_range
 from edgecnn.quantize.sites import activation_site
-from edgecnn.quantize.speed import compare_speed
+from edgecnn.timing.speed import compare_speed
 from edgecnn.weights import load_network
 
 #: network -> the ratio that is asked for, on a CPU with VNNI.

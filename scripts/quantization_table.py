@@ -32,7 +32,7 @@ from edgecnn.data import LabelledImages, open_source, subset
 from edgecnn.engines import EngineOptions, open_engine
 from edgecnn.environment import describe_environment
 from edgecnn.preprocess import prepare
-from edgecnn.quantize.speed import compare_speed
+from edgecnn.timing.speed import compare_speed
 
 CALIBRATION_IMAGES = 300
 

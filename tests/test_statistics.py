@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from edgecnn.statistics import (
     decibel,
+    drop_interval,
     mcnemar_exact,
     paired_drop_interval,
     powers,
@@ -185,6 +186,21 @@ def test_paired_interval_by_hand() -> None:
 def test_impossible_flips_have_no_interval(arguments: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="no interval"):
         paired_drop_interval(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "interval"),
+    [
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((10, 10), (0, 20), (0.6791, 1.0)),
+    ],
+)
+def test_the_interval_of_an_unpaired_drop_is_that_of_the_paper(
+    first: tuple[int, int], second: tuple[int, int], interval: tuple[float, float]
+) -> None:
+    # Newcombe 1998, table II, method 10.
+    assert drop_interval(first, second) == pytest.approx(interval, abs=5e-5)
 
 
 def test_agreement_with_scipy() -> None:

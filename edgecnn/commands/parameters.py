@@ -6,7 +6,7 @@ import re
 
 import click
 
-__all__ = ["BatchType", "SizeType"]
+__all__ = ["BatchType", "NumbersType", "SizeType"]
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -44,3 +44,20 @@ class BatchType(click.ParamType):  # type: ignore[type-arg]
         if text != "dynamic" and not (text.isdecimal() and int(text) > 0):
             self.fail(f"{text!r} is neither 'dynamic' nor a positive number.", param, ctx)
         return None if text == "dynamic" else int(text)
+
+
+class NumbersType(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers from 1, separated by commas: "1,2,4"."""
+
+    name = "N,N,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The numbers, each once, in their order; a tuple, which a default may be, passes unchanged."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) and int(part) for part in parts):
+            self.fail(f"{value!r} is no list of whole numbers from 1, such as 1,2,4.", param, ctx)
+        return tuple(dict.fromkeys(map(int, parts)))

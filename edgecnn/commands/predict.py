@@ -10,7 +10,8 @@ import click
 
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
-from edgecnn.engines import Engine, open_engine
+from edgecnn.engines import Engine
+from edgecnn.engines.choice import open_choice, parse_choice
 from edgecnn.engines.suitability import unsuitable
 from edgecnn.errors import ImageError, UsageError
 from edgecnn.preprocess import decode, prepare
@@ -44,7 +45,9 @@ class Prediction:
 @click.argument("model", metavar="MODEL")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per image.")
-@click.option("--engine", "engine_name", default="ort", show_default=True, help="What runs the model.")
+@click.option(
+    "--engine", default="ort", show_default=True, help="What runs the model: NAME[:OPTION=VALUE,...]."
+)
 @model_options
 @terminal_options
 def predict(
@@ -53,7 +56,7 @@ def predict(
     model: str,
     images: tuple[Path, ...],
     top: int,
-    engine_name: str,
+    engine: str,
     model_options: ModelOptions,
 ) -> None:
     """Print the most probable labels of each IMAGE.
@@ -62,16 +65,17 @@ def predict(
     used is named with its fault; the others go on, and the exit code is 1.
     """
     _require_files(images)
+    choice = parse_choice(engine)
     (artifact,) = resolve_models([model], model_options, terminal.note)
-    if reason := unsuitable(artifact.spec, engine_name):
+    if reason := unsuitable(artifact.spec, choice.name):
         terminal.warn(reason)
-    with open_engine(engine_name, artifact) as engine:
+    with open_choice(choice, artifact) as opened:
         predictions = []
-        for prediction in _predictions(engine, images, top):
+        for prediction in _predictions(opened, images, top):
             predictions.append(prediction)
             _report(terminal, prediction)
     if terminal.json:
-        terminal.document({"model": str(artifact.path), "engine": engine.info, "predictions": predictions})
+        terminal.document({"model": str(artifact.path), "engine": opened.info, "predictions": predictions})
     if any(prediction.error is not None for prediction in predictions):
         raise click.exceptions.Exit(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.commands.validation_tables import gate_failures, print_validation
 from edgecnn.data import SOURCE_FORMS, LabelledImages, map_labels, open_source, subset
+from edgecnn.engines import Engine
+from edgecnn.engines.choice import parse_choice
 from edgecnn.engines.suitability import unsuitable
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import DataError, GateError, UsageError
-from edgecnn.reports.result import BadImage, Result, ResultFile
+from edgecnn.reports.result import BadImage, Result, ResultFile, Variant
 from edgecnn.reports.result_file import encode_results, write_results
 from edgecnn.reports.variant import variant_of
 from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
@@ -50,6 +52,9 @@ class _Request:
     model_options: ModelOptions
 
     def __post_init__(self) -> None:
+        for engine in (*self.engines, self.reference_engine):
+            if engine is not None:
+                parse_choice(engine)  # what is wrong with it is said before the data are looked at
         if self.max_drop is not None and self.reference is None:
             raise UsageError(
                 "--max-drop limits a drop relative to a reference, and there is none.",
@@ -73,7 +78,12 @@ class _Request:
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--data", required=True, metavar="DATA", help=f"Labelled images: {SOURCE_FORMS}.")
 @click.option(
-    "--engine", "engines", multiple=True, default=("ort",), show_default=True, help="Repeat for more."
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("ort",),
+    show_default=True,
+    help="NAME[:OPTION=VALUE,...]. Repeat for more.",
 )
 @click.option("--reference", metavar="MODEL", help="Compare with it, image by image.")
 @click.option("--reference-engine", help="What runs the reference.  [default: ort]")
@@ -122,14 +132,14 @@ def validate(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
 
 def _measure(request: _Request, source: LabelledImages, terminal: Terminal) -> tuple[Result, ...]:
     artifacts = _artifacts(request, terminal)
-    for name, artifact in artifacts:
-        if reason := unsuitable(artifact.spec, name):
+    for text, artifact in artifacts:
+        if reason := unsuitable(artifact.spec, parse_choice(text).name):
             terminal.warn(reason)
     labels = _labels(source, [artifact for _, artifact in artifacts], request.classes)
     with ExitStack() as stack:
         engines = [
-            stack.enter_context(open_for_pass(name, artifact, request.settings))
-            for name, artifact in artifacts
+            stack.enter_context(open_for_pass(text, artifact, request.settings))
+            for text, artifact in artifacts
         ]
         with terminal.progress("Validating", len(source)) as observer:
             evaluation = evaluate(
@@ -141,14 +151,20 @@ def _measure(request: _Request, source: LabelledImages, terminal: Terminal) -> t
                 observer=observer,
             )
         variants = [
-            (variant_of(artifact, engine.info, request.batch), engine)
-            for (_, artifact), engine in zip(artifacts, engines, strict=True)
+            (_variant(text, artifact, engine, request.batch), engine)
+            for (text, artifact), engine in zip(artifacts, engines, strict=True)
         ]
         return measured_results(evaluation, variants, source, request.settings, request.wanted)
 
 
+def _variant(text: str, artifact: Artifact, engine: Engine, batch: int) -> Variant:
+    choice = parse_choice(text)
+    variant = variant_of(artifact, engine.info, choice.options.batch or batch)
+    return replace(variant, options=choice.other_options)
+
+
 def _artifacts(request: _Request, terminal: Terminal) -> list[tuple[str, Artifact]]:
-    """Engine names and artifacts, the reference first; what is named twice runs once."""
+    """Engines, as they were written, and artifacts, the reference first; what is named twice runs once."""
     first = [] if request.reference is None else [request.reference]
     resolved = resolve_models([*first, *request.models], request.model_options, terminal.note)
     pairs = [(request.reference_engine or "ort", artifact) for artifact in resolved[: len(first)]]

@@ -7,6 +7,7 @@ from typing import cast
 
 from edgecnn.artifact import Artifact
 from edgecnn.engines.base import Engine, EngineInfo, EngineOptions, EngineType
+from edgecnn.engines.plugin import plugin_type
 from edgecnn.errors import EngineUnavailableError, UnknownNameError, UsageError
 from edgecnn.lookup import resolve
 
@@ -21,11 +22,13 @@ class EngineEntry:
         reference: "module:attribute" of its :class:`EngineType`.
         package: the distribution behind it.
         extra: the extra of edgecnn that installs it.
+        understands: the names of the options that it may be opened with.
     """
 
     reference: str
     package: str
     extra: str
+    understands: frozenset[str]
 
     @property
     def install_command(self) -> str:
@@ -34,22 +37,44 @@ class EngineEntry:
 
 
 ENGINES = {
-    "ort": EngineEntry("edgecnn.engines.ort:OrtEngine", "onnxruntime", "cpu"),
-    "openvino": EngineEntry("edgecnn.engines.openvino:OpenVinoEngine", "openvino", "openvino"),
-    "torch": EngineEntry("edgecnn.engines.torch:TorchEngine", "torch", "export"),
-    "torch-compile": EngineEntry("edgecnn.engines.torch:CompiledTorchEngine", "torch", "export"),
+    "ort": EngineEntry(
+        "edgecnn.engines.ort:OrtEngine", "onnxruntime", "cpu", frozenset({"threads", "spin", "arena"})
+    ),
+    "ort-cuda": EngineEntry(
+        "edgecnn.engines.ort_cuda:OrtCudaEngine",
+        "onnxruntime-gpu",
+        "gpu",
+        frozenset({"threads", "batch", "device", "graph"}),
+    ),
+    "openvino": EngineEntry(
+        "edgecnn.engines.openvino:OpenVinoEngine",
+        "openvino",
+        "openvino",
+        frozenset({"threads", "precision", "hint", "streams", "batch", "cache"}),
+    ),
+    "torch": EngineEntry("edgecnn.engines.torch:TorchEngine", "torch", "export", frozenset({"threads"})),
+    "torch-compile": EngineEntry(
+        "edgecnn.engines.torch:CompiledTorchEngine", "torch", "export", frozenset({"threads"})
+    ),
 }
 
 
 def engine_type(name: str) -> EngineType:
-    """The engine named ``name``.
+    """The engine named ``name``: one of the table, or the plug-in "package.module:Class".
 
     Raises:
         UnknownNameError: no such engine.
+        UsageError: the plug-in does not exist, or is no engine.
         EngineUnavailableError: its library is not installed, or is broken.
     """
-    if name not in ENGINES:
-        raise UnknownNameError("engine", name, ENGINES)
+    if name in ENGINES:
+        return _of_table(name)
+    if ":" in name:
+        return plugin_type(name)
+    raise UnknownNameError("engine", name, ENGINES)
+
+
+def _of_table(name: str) -> EngineType:
     entry = ENGINES[name]
     try:
         return cast(EngineType, resolve(entry.reference))
@@ -72,7 +97,7 @@ def open_engine(name: str, artifact: Artifact, options: EngineOptions | None = N
     """Open ``artifact`` in the engine ``name``. Never falls back to another engine or device.
 
     Raises:
-        UnknownNameError: no such engine.
+        UsageError: no such engine, or an option that it does not understand.
         EngineUnavailableError: the engine cannot open on this machine.
         EngineError: the artifact does not open in it.
     """

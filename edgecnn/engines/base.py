@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.artifact import Artifact
-from edgecnn.errors import EngineError
+from edgecnn.errors import EngineError, UnknownNameError
 from edgecnn.spec import ModelSpec, Precision
 
-__all__ = ["Batch", "Engine", "EngineInfo", "EngineOptions", "EngineType", "Scores", "require_fit"]
+__all__ = [
+    "Batch",
+    "Engine",
+    "EngineInfo",
+    "EngineOptions",
+    "EngineType",
+    "FloatPrecision",
+    "Hint",
+    "Scores",
+    "require_fit",
+    "require_understood",
+]
 
 #: (N, C, H, W) float32, or (N, H, W, C) uint8 where the spec says so.
 Batch = NDArray[Any]
 #: (N, classes) float32.
 Scores = NDArray[np.float32]
 
+#: What float arithmetic may be asked to run in.
+FloatPrecision = Literal["fp32", "fp16", "bf16"]
+Hint = Literal["latency", "throughput"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How an engine is opened.
+    """How an engine is opened. None leaves an option to the engine.
+
+    An engine understands some of them (:attr:`EngineType.understands`) and refuses to open with others.
 
     Attributes:
-        threads: threads that work on one call; None lets the engine use all cores.
+        threads: threads that the engine works with, on one call or on all its streams together; all cores
+            if None.
         spin: whether idle threads of the engine wait busily: lower latency for one caller, and time
             taken from everybody else on the machine.
+        arena: whether freed memory is kept for the next run.
+        precision: of the arithmetic that the artifact has in float.
+        hint: what the engine arranges its threads for: one call's latency, or the throughput of many.
+        streams: calls that really run at the same time.
+        batch: the only batch size that will be run, so that the engine can prepare for it.
+        cache: whether compiled models are kept on disk for the next time.
+        device: index of the GPU.
+        graph: whether runs are recorded once and replayed as a whole (CUDA graphs).
     """
 
     threads: int | None = None
-    spin: bool = True
+    spin: bool | None = None
+    arena: bool | None = None
+    precision: FloatPrecision | None = None
+    hint: Hint | None = None
+    streams: int | None = None
+    batch: int | None = None
+    cache: bool | None = None
+    device: int | None = None
+    graph: bool | None = None
+
+    def given(self) -> dict[str, object]:
+        """The options that are not left to the engine, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +83,12 @@ class EngineInfo:
         name: as in the table of engines.
         version: of the library behind it.
         device: "cpu", or the name of the GPU.
-        threads: threads that work on one call.
+        threads: threads that work on one call, or on all streams together where there are several.
         precision: what the arithmetic really runs in.
         providers: the parts of the library in actual use, in order; empty where it has no such notion.
         parallel_runs: whether ``run`` may be called from several threads at once.
+        streams: into how many calls at the same time its threads are divided: the number of callers that
+            uses it fully.
     """
 
     name: str
@@ -56,6 +98,7 @@ class EngineInfo:
     precision: Precision
     providers: tuple[str, ...] = ()
     parallel_runs: bool = False
+    streams: int = 1
 
 
 class Engine(Protocol):
@@ -100,12 +143,17 @@ class Engine(Protocol):
 
 
 class EngineType(Protocol):
-    """What the table of engines holds: usually a class."""
+    """What the table of engines holds, and what a plug-in is: usually a class."""
+
+    @property
+    def understands(self) -> AbstractSet[str]:
+        """The names of the :class:`EngineOptions` that it may be opened with."""
 
     def __call__(self, artifact: Artifact, options: EngineOptions) -> Engine:
         """Open ``artifact``.
 
         Raises:
+            UsageError: an option that it does not understand.
             EngineUnavailableError: something that the engine needs is missing on this machine.
             EngineError: the artifact does not open in this engine.
         """
@@ -116,6 +164,17 @@ class EngineType(Protocol):
         Raises:
             EngineUnavailableError: something is missing; the remedy names the command that installs it.
         """
+
+
+def require_understood(engine: str, understands: AbstractSet[str], options: EngineOptions) -> None:
+    """Check that the engine named ``engine`` understands what ``options`` ask of it: none is ignored.
+
+    Raises:
+        UnknownNameError: it does not understand one of them.
+    """
+    for name in options.given():
+        if name not in understands:
+            raise UnknownNameError(f"option of the engine {engine!r}", name, understands)
 
 
 def require_fit(batch: Batch, spec: ModelSpec) -> None:

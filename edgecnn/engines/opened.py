@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.artifact import Artifact
 from edgecnn.engines.base import Batch, EngineInfo, Scores, require_fit
 from edgecnn.errors import EngineError
 from edgecnn.spec import ModelSpec
 
-__all__ = ["Infer", "OpenEngine", "as_scores"]
+__all__ = ["Infer", "OpenEngine", "as_scores", "fixed_spec"]
 
 #: Takes a batch that fits, and returns a new array: N scores per class, of any float dtype and shape.
 Infer = Callable[[Batch], NDArray[Any]]
@@ -30,6 +32,7 @@ class OpenEngine:
         self._spec = spec
         self._info = info
         self._infer: Infer | None = infer
+        self._fitted: tuple[object, object] | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -46,7 +49,10 @@ class OpenEngine:
         infer = self._infer
         if infer is None:
             raise EngineError(f"The engine {self.info.name!r} is closed.", "Open the artifact again.")
-        require_fit(batch, self._spec)
+        form = (batch.shape, batch.dtype)
+        if form != self._fitted:  # in a row of equal batches the check would be most of Python's share
+            require_fit(batch, self._spec)
+            self._fitted = form
         return as_scores(infer(batch), len(batch), self._spec)
 
     def close(self) -> None:
@@ -69,6 +75,8 @@ def as_scores(output: NDArray[Any], images: int, spec: ModelSpec) -> Scores:
         EngineError: it does not hold one number per image and class.
     """
     classes = len(spec.classes)
+    if output.shape == (images, classes) and output.dtype == np.float32:
+        return output
     if output.shape[:1] != (images,) or output.size != images * classes:
         raise EngineError(
             f"The model {spec.network!r} answered {list(output.shape)} to {images} images, "
@@ -76,3 +84,20 @@ def as_scores(output: NDArray[Any], images: int, spec: ModelSpec) -> Scores:
             "Give a spec whose classes are those of the model's output (--spec).",
         )
     return output.reshape(images, classes).astype(np.float32, copy=False)
+
+
+def fixed_spec(artifact: Artifact, batch: int | None) -> ModelSpec:
+    """The spec of ``artifact`` run with no other batch size than ``batch``; its own for None.
+
+    Raises:
+        EngineError: the artifact is fixed to another size.
+    """
+    spec, own = artifact.spec, artifact.spec.input.shape[0]
+    if batch is None or own == batch:
+        return spec
+    if isinstance(own, int):
+        raise EngineError(
+            f"{artifact.path} is fixed to a batch of {own}, and {batch} is asked for.",
+            "Export the model again with --batch dynamic.",
+        )
+    return replace(spec, input=replace(spec.input, shape=(batch, *spec.input.shape[1:])))

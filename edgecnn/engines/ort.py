@@ -2,82 +2,50 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from onnxruntime import InferenceSession, SessionOptions
 
 from edgecnn.artifact import Artifact
-from edgecnn.engines.base import Batch, EngineInfo, EngineOptions
+from edgecnn.engines import ENGINES
+from edgecnn.engines.base import Batch, EngineInfo, EngineOptions, require_understood
 from edgecnn.engines.opened import OpenEngine
+from edgecnn.engines.ort_session import ERRORS, open_session, require_names, run_failure, session_settings
 from edgecnn.environment import usable_cores
-from edgecnn.errors import EngineError, EngineUnavailableError
+from edgecnn.errors import EngineUnavailableError
 from edgecnn.spec import ModelSpec, Precision
 
 __all__ = ["OrtEngine"]
 
 _PROVIDERS = ("CPUExecutionProvider",)
 
-#: All that ONNX Runtime raises of its own; they share no base class.
-_ERRORS: tuple[type[Exception], ...] = tuple(
-    kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
-)
-
-#: What a refusal's text speaks of -> what to do about it; the first that matches counts.
-_REMEDIES = (
-    (
-        r"File doesn't exist|NO_SUCHFILE",
-        "Check the path, or make the file: edgecnn export NET -o FILE",
-    ),
-    (
-        r"[Ee]xternal (data|initializer)",
-        "Keep the file of external weights, whole, in the same folder as the model.",
-    ),
-    (
-        r"\bopset|IR version",
-        "Export again with an older --opset, or update the runtime: pip install --upgrade onnxruntime",
-    ),
-    (
-        r"No Op registered|not a registered function|Could not find an implementation|Type Error",
-        "Export it again with another --opset, or run it in another engine ('edgecnn doctor' lists them).",
-    ),
-    (
-        r"Protobuf parsing failed|No graph was found",
-        "It is damaged or not an ONNX model: export or copy it again.",
-    ),
-)
-
-_PREFIX = r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?"
-
-#: "file.cc:12 ", and after it a bare name of a function, or a whole signature.
-_PLACE_IN_CODE = r"\S+\.(?:cc|h):\d+ (?:void |\w*[a-z][A-Z]\w* )?(?:[\w:]+\([^()]*\) )?"
-
-_LOG_NOTHING_BUT_FATAL = 4
-
 
 class OrtEngine(OpenEngine):
     """Runs an ONNX file with ONNX Runtime's CPU provider, all graph optimisations on.
 
     ``run`` may be called from several threads at once: they share the session and its one pool of threads.
-    Each result is a new array.
+    Each result is a new array. Idle threads wait busily, and memory stays for the next run, unless
+    ``options.spin`` and ``options.arena`` say otherwise.
     """
+
+    understands: ClassVar[frozenset[str]] = ENGINES["ort"].understands
 
     def __init__(self, artifact: Artifact, options: EngineOptions) -> None:
         """Load and optimise the model; the file is not needed any more afterwards.
 
         Raises:
+            UsageError: an option that it does not understand.
             EngineUnavailableError: this ONNX Runtime has no CPU provider.
             EngineError: it refuses the model, or the model's input or output is not what the spec says.
         """
+        require_understood("ort", self.understands, options)
         info = _info(options.threads or usable_cores(), artifact.spec.precision)
-        session = _session(artifact.path, info.threads, spin=options.spin)
+        session = open_session(artifact.path, _settings(info.threads, options, artifact.spec), _PROVIDERS)
         _require_providers(session.get_providers())
-        _require_names(session, artifact)
+        require_names(session, artifact)
         super().__init__(artifact.spec, info, partial(_infer, session, artifact.spec))
 
     @classmethod
@@ -106,31 +74,26 @@ def _info(threads: int, precision: Precision) -> EngineInfo:
 def _infer(session: InferenceSession, spec: ModelSpec, batch: Batch) -> NDArray[Any]:
     try:
         scores: NDArray[Any] = session.run([spec.output.name], {spec.input.name: batch})[0]
-    except _ERRORS as error:
-        raise EngineError(
-            f"ONNX Runtime failed to run {spec.network!r}: {_reason(error)}",
-            "If memory is short, try a smaller batch; otherwise export the model again with --batch dynamic.",
-        ) from error
+    except ERRORS as error:
+        raise run_failure(spec, error) from error
     return scores
 
 
-def _session(path: Path, threads: int, *, spin: bool) -> InferenceSession:
-    """Open the model by its path, so that external weights beside it are found."""
-    settings = SessionOptions()
-    settings.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
-    settings.log_severity_level = _LOG_NOTHING_BUT_FATAL  # what it would log, the exception says
-    try:
-        return InferenceSession(str(path), settings, providers=list(_PROVIDERS))
-    except _ERRORS as error:
-        reason = _reason(error)
-        default = "Check the model with onnx.checker, or export it again."
-        remedy = next((text for pattern, text in _REMEDIES if re.search(pattern, str(error))), default)
-        raise EngineError(
-            f"{path} does not open in ONNX Runtime {onnxruntime.__version__}: {reason}", remedy
-        ) from error
+def _settings(threads: int, options: EngineOptions, spec: ModelSpec) -> SessionOptions:
+    settings = session_settings(threads)
+    settings.enable_cpu_mem_arena = options.arena is not False
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin is not False)))
+    if _signed_activations(spec):
+        # On x86, ONNX Runtime would turn int8 activations into uint8 where it can, and then run in float what
+        # lies between the two types: of SqueezeNet for ARM, 24 of 26 convolutions (seen in 1.31).
+        settings.add_session_config_entry("session.qdqisint8allowed", "1")
+    return settings
+
+
+def _signed_activations(spec: ModelSpec) -> bool:
+    """Whether edgecnn quantised it for ARM, whose kernels take int8 activations."""
+    done = spec.quantization
+    return done is not None and done.target == "ort" and done.scheme.startswith("int8 activations")
 
 
 def _require_providers(providers: list[str]) -> None:
@@ -141,22 +104,3 @@ def _require_providers(providers: list[str]) -> None:
             f"{', '.join(_PROVIDERS)}.",
             "Install a build with it: pip install --force-reinstall 'edgecnn[cpu]'",
         )
-
-
-def _require_names(session: InferenceSession, artifact: Artifact) -> None:
-    """A spec that was given for a foreign file may speak of another model."""
-    spec = artifact.spec
-    inputs = [value.name for value in session.get_inputs()]
-    outputs = [value.name for value in session.get_outputs()]
-    if inputs != [spec.input.name] or spec.output.name not in outputs:
-        raise EngineError(
-            f"{artifact.path} maps {', '.join(inputs)} to {', '.join(outputs)}, and its spec maps "
-            f"{spec.input.name} to {spec.output.name}.",
-            "Give the spec that belongs to this file (--spec).",
-        )
-
-
-def _reason(error: Exception) -> str:
-    """The message without the error's number, the path, which the caller names, and places in C++ code."""
-    text = re.sub(_PREFIX, "", str(error).strip())
-    return " ".join(re.sub(_PLACE_IN_CODE, "", text).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecnn.engines import ENGINES
 from edgecnn.spec import ModelSpec
 
 __all__ = ["unsuitable"]
@@ -17,12 +18,17 @@ def unsuitable(spec: ModelSpec, engine: str) -> str | None:
     """A sentence on why ``engine`` may be slow with the artifact of ``spec``; None where it is not.
 
     Each engine has kernels for its own placement of Q/DQ pairs only: MobileNetV2 quantised for TensorRT takes
-    ONNX Runtime's CPU provider more than twice as long as in float.
+    ONNX Runtime's CPU provider more than twice as long as in float. Of an engine that is not edgecnn's own,
+    nothing is known.
+
+    Args:
+        spec: of the artifact.
+        engine: its name, without options.
     """
     done = spec.quantization
     if done is None or spec.precision not in {"int8", "mixed"} or done.recipe == "dynamic":
         return None
-    if engine in _ENGINES.get(done.target, {engine}):
+    if engine in _ENGINES.get(done.target, {engine}) or engine not in {*ENGINES, *_TARGETS}:
         return None
     wanted = _TARGETS.get(engine)
     remedy = f"for {engine}: edgecnn quantize --target {wanted}" if wanted else f"{engine} has no int8 recipe"

@@ -17,7 +17,7 @@ import sysconfig
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from edgecnn.architectures.normalisation import with_preprocess
 from edgecnn.artifact import Artifact
-from edgecnn.engines.base import Batch, EngineInfo, EngineOptions
+from edgecnn.engines import ENGINES
+from edgecnn.engines.base import Batch, EngineInfo, EngineOptions, require_understood
 from edgecnn.engines.opened import Infer, OpenEngine
 from edgecnn.engines.provenance import find_origin
 from edgecnn.environment import usable_cores
@@ -43,16 +44,20 @@ class TorchEngine(OpenEngine):
     """Runs the original network in PyTorch, operator by operator.
 
     Weights and activations lie channels last in memory, the layout that oneDNN's convolutions work in.
-    ``run`` may be called from several threads at once. Each result is a new array. ``options.spin`` has no
-    effect: OpenMP reads its own setting when the process starts.
+    ``run`` may be called from several threads at once. Each result is a new array. Whether threads wait
+    busily is no option of it: OpenMP reads its own setting when the process starts.
     """
+
+    understands: ClassVar[frozenset[str]] = ENGINES["torch"].understands
 
     def __init__(self, artifact: Artifact, options: EngineOptions) -> None:
         """Rebuild the network of ``artifact``.
 
         Raises:
+            UsageError: an option that it does not understand.
             EngineUnavailableError: its weights, or the library that has the network, are not here.
         """
+        require_understood("torch", self.understands, options)
         info = _info("torch", options.threads or usable_cores(), parallel_runs=True)
         module = _rebuild(artifact)
         super().__init__(artifact.spec, info, partial(_infer, module, artifact.spec, info.threads))
@@ -71,13 +76,17 @@ class CompiledTorchEngine(OpenEngine):
     that cannot be compiled whole is an error; no part of it ever runs uncompiled. Runs must not overlap.
     """
 
+    understands: ClassVar[frozenset[str]] = ENGINES["torch-compile"].understands
+
     def __init__(self, artifact: Artifact, options: EngineOptions) -> None:
         """Rebuild and compile the network of ``artifact``.
 
         Raises:
+            UsageError: an option that it does not understand.
             EngineUnavailableError: as for :class:`TorchEngine`, or there is no C++ compiler.
             EngineError: the network does not compile.
         """
+        require_understood("torch-compile", self.understands, options)
         info = self.check(options.threads)
         compiled = torch.compile(_rebuild(artifact), fullgraph=True, options={"freezing": True})
         infer: Infer = partial(_infer, compiled, artifact.spec, info.threads)

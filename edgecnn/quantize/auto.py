@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -13,7 +13,7 @@ from edgecnn.graph.index import GraphIndex
 from edgecnn.quantize.bias_correction import correct_biases, weighted_nodes
 from edgecnn.quantize.calibration import ChannelStatistics, measure_channels
 from edgecnn.quantize.equalise import equalise
-from edgecnn.quantize.fidelity import Fidelity, fidelity
+from edgecnn.quantize.fidelity import Fidelity, margins_of
 from edgecnn.quantize.goal import Goal
 from edgecnn.quantize.histogram import Histogram
 from edgecnn.quantize.mixed_precision import (
@@ -25,6 +25,7 @@ from edgecnn.quantize.mixed_precision import (
 from edgecnn.quantize.openvino_choice import choose_for_openvino
 from edgecnn.quantize.range_search import Sensitivity, best_method, refine_ranges, sensitivities
 from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.rounding import RoundedLayer, put_rounded, round_layers
 from edgecnn.quantize.sessions import Images, Session
 from edgecnn.quantize.simulation import Simulation
 from edgecnn.quantize.sites import activation_site, block_sites, excite_branches
@@ -40,8 +41,8 @@ _WORTHWHILE = 0.99
 #: estimate of it varies by.
 _CHANCE = 1.0
 
-#: How far channels' widths are moved from activations to weights; see ``equalise``.
-_MIGRATION = 0.75
+#: How far channels' widths are moved from activations to weights, in turn; see ``equalise``.
+_MIGRATIONS = (0.5, 0.75)
 
 #: So many of the most sensitive activations get a range of their own.
 _REFINED = 16
@@ -54,22 +55,49 @@ _RANKING_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
+class _Parts:
+    """What an int8 model is made of.
+
+    Attributes:
+        model: float, with channels as equalised so far.
+        histograms: of its activations.
+        ranges: chosen so far.
+        statistics: what to correct its biases by; None to leave them.
+        rounded: layers whose weights are rounded jointly; those of others are rounded to nearest.
+    """
+
+    model: onnx.ModelProto
+    histograms: dict[str, Histogram]
+    ranges: dict[str, Range]
+    statistics: dict[str, ChannelStatistics] | None = None
+    rounded: dict[str, RoundedLayer] = field(default_factory=dict)
+
+    def prepared(self, levels: int, keep_float: Collection[str]) -> onnx.ModelProto:
+        """A copy of the model with weights and biases that suit rounding; nodes left in float keep theirs.
+
+        Args:
+            levels: the largest integer of a weight.
+            keep_float: names of nodes.
+        """
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.model)
+        put_rounded(copy, self.rounded, keep_float)
+        if self.statistics is not None:
+            correct_biases(copy, self.statistics, levels, keep_float)
+        return copy
+
+
+@dataclass(frozen=True, slots=True)
 class _State:
     """Where the search stands.
 
     Attributes:
-        model: float, with channels as equalised so far.
-        statistics: what to correct its biases by; None to leave them.
-        histograms: of its activations.
-        ranges: chosen so far.
-        reached: by the int8 model, on held-out images.
+        parts: of the int8 model.
+        reached: by it, on held-out images.
         steps: what was kept.
     """
 
-    model: onnx.ModelProto
-    statistics: dict[str, ChannelStatistics] | None
-    histograms: dict[str, Histogram]
-    ranges: dict[str, Range]
+    parts: _Parts
     reached: Fidelity
     steps: tuple[str, ...]
 
@@ -77,14 +105,16 @@ class _State:
 def quantize_automatically(work: Work) -> Quantised:
     """Quantise ``work`` so that it meets the goal at the least latency.
 
-    Ranges by the best of four methods, bias correction, equalisation of channels, ranges searched one by
-    one; each is judged on held-out images. What then does not meet the goal gets nodes in float, where the
-    latency can be measured.
+    Ranges by the best of four methods, bias correction, equalisation of channels, weights rounded jointly,
+    ranges searched one by one; each is judged on held-out images. What then does not meet the goal gets nodes
+    in float, where the latency can be measured.
     """
     search = _Search.of(work)
     state = search.start()
     state = search.try_correction(state)
-    state = search.try_equalised(state)
+    state = search.try_rounding(state)
+    for migration in _MIGRATIONS:
+        state = search.try_equalised(state, migration)
     state, order = search.try_ranges(state)
     if work.settings.target == "openvino":
         return search.for_openvino(state)
@@ -112,10 +142,13 @@ class _Search:
         images, threads = work.required_images(), work.settings.threads
         tuning, held = images.tuning(), images.held_out()
         session = Session(work.model, threads=threads)
+        reference = session.scores(held)
+        more = np.concatenate([reference, session.scores(images.seen())])
         judge = Judge(
             held,
             images.labels[images.judging],
-            session.scores(held),
+            reference,
+            margins_of(more),
             Goal(work.settings.max_drop),
             threads,
         )
@@ -124,46 +157,46 @@ class _Search:
     def start(self) -> _State:
         """The best method's ranges on the model as it is."""
         model = self.work.model
-        histograms = self.work.calibrated(model).histograms
-        method, ranges = best_method(
-            self.simulation(model, histograms), histograms, self.tuning, self.tuning_scores
-        )
-        steps = (f"ranges by {method}",)
-        return self.told(_State(model, None, histograms, ranges, self.reached(model, None, ranges), steps))
+        method, parts = self.ranged(model, self.work.calibrated(model).histograms)
+        return self.told(_State(parts, self.reached(parts), (f"ranges by {method}",)))
 
     def try_correction(self, state: _State) -> _State:
         """``state`` with corrected biases, if that helps."""
-        statistics = self.statistics(state.model, state.ranges)
-        reached = self.reached(state.model, statistics, state.ranges)
-        steps = (*state.steps, "bias correction")
-        return self.better(replace(state, statistics=statistics, reached=reached, steps=steps), state)
+        parts = replace(state.parts, statistics=self.statistics(state.parts))
+        return self.better(parts, (*state.steps, "bias correction"), state)
 
-    def try_equalised(self, state: _State) -> _State:
-        """``state`` with equalised channels and corrected biases, if that helps."""
-        model = self.equalised(state.model)
+    def try_rounding(self, state: _State) -> _State:
+        """``state`` with weights rounded so that their errors cancel out, if that helps."""
+        parts = replace(state.parts, rounded=self.rounded(state.parts.model))
+        return self.better(parts, (*state.steps, "weights rounded jointly"), state)
+
+    def try_equalised(self, state: _State, migration: float) -> _State:
+        """The work's model with equalised channels and all that helped so far, if that helps."""
+        model = self.equalised(self.work.model, migration)
         if model is None:
             return state
-        histograms = self.work.calibrated(model).histograms
-        simulation = self.simulation(model, histograms)
-        method, ranges = best_method(simulation, histograms, self.tuning, self.tuning_scores)
-        statistics = self.statistics(model, ranges)
-        reached = self.reached(model, statistics, ranges)
-        steps = (f"ranges by {method}", "equalised channels and bias correction")
-        return self.better(_State(model, statistics, histograms, ranges, reached, steps), state)
+        method, parts = self.ranged(model, self.work.calibrated(model).histograms)
+        if state.parts.statistics is not None:
+            parts = replace(parts, statistics=self.statistics(parts))
+        if state.parts.rounded:
+            parts = replace(parts, rounded=self.rounded(model))
+        others = tuple(step for step in state.steps[1:] if not step.startswith("channels equalised"))
+        steps = (f"ranges by {method}", *others, f"channels equalised by {migration:g}")
+        return self.better(parts, steps, state)
 
     def try_ranges(self, state: _State) -> tuple[_State, list[Sensitivity]]:
         """``state`` with ranges searched one by one, if that helps; and the activations by sensitivity."""
-        simulation = self.simulation(self.corrected(state.model, state.statistics), state.histograms)
+        parts = state.parts
+        simulation = self.simulation(self.prepared(parts), parts.histograms)
         few = self.tuning[:_RANKING_IMAGES]
-        order = sensitivities(simulation, state.ranges, few, self.tuning_scores[:_RANKING_IMAGES])
+        order = sensitivities(simulation, parts.ranges, few, self.tuning_scores[:_RANKING_IMAGES])
         ranges, changed = refine_ranges(
-            simulation, state.ranges, state.histograms, order[:_REFINED], self.tuning, self.tuning_scores
+            simulation, parts.ranges, parts.histograms, order[:_REFINED], self.tuning, self.tuning_scores
         )
-        statistics = None if state.statistics is None else self.statistics(state.model, ranges)
-        reached = self.reached(state.model, statistics, ranges)
-        steps = (*state.steps, f"{changed} ranges searched")
-        trial = replace(state, statistics=statistics, ranges=ranges, reached=reached, steps=steps)
-        return self.better(trial, state), order
+        trial = replace(parts, ranges=ranges)
+        if parts.statistics is not None:
+            trial = replace(trial, statistics=self.statistics(trial))
+        return self.better(trial, (*state.steps, f"{changed} ranges searched"), state), order
 
     def mixed(
         self, state: _State, order: list[Sensitivity]
@@ -171,24 +204,22 @@ class _Search:
         """The nodes to leave in float, the points tried, and the model."""
 
         def build(keep: Collection[str]) -> onnx.ModelProto:
-            model = self.corrected(state.model, state.statistics, keep)
-            return self.work.placed(model, state.ranges, keep)
+            return self.work.placed(self.prepared(state.parts, keep), state.parts.ranges, keep)
 
         if self.work.settings.target == "trt":  # its latency cannot be measured here
             return (), [], build(())
-        blocks = block_sites(state.model, {item.activation: item.noise for item in order})
-        sites = [activation_site(state.model, item.activation) for item in order[:_SITES]]
+        model = state.parts.model
+        blocks = block_sites(model, {item.activation: item.noise for item in order})
+        sites = [activation_site(model, item.activation) for item in order[:_SITES]]
         sites += blocks[:_SITES]
-        points = search_mixed_precision(
-            build, self.judge, excite_branches(state.model), sites, self.work.observe
-        )
+        points = search_mixed_precision(build, self.judge, excite_branches(model), sites, self.work.observe)
         kept = chosen_point(points).kept_float
         return kept, points, build(kept)
 
     def for_openvino(self, state: _State) -> Quantised:
         """Ours or NNCF's, whichever OpenVINO runs faster of those that meet the goal."""
         ours = Quantised(
-            model=self.work.placed(self.corrected(state.model, state.statistics), state.ranges),
+            model=self.work.placed(self.prepared(state.parts), state.parts.ranges),
             scheme=scheme_text(self.work),
             steps=state.steps,
             kept_float=tuple(sorted(self.work.keep_float)),
@@ -216,56 +247,53 @@ class _Search:
             symmetric=settings.target == "trt",
         )
 
-    def reached(
-        self,
-        model: onnx.ModelProto,
-        statistics: dict[str, ChannelStatistics] | None,
-        ranges: dict[str, Range],
-    ) -> Fidelity:
-        placed = self.work.placed(self.corrected(model, statistics), ranges)
-        scores = Session(placed, threads=self.work.settings.threads).scores(self.judge.images)
-        return fidelity(self.judge.reference, scores)
+    def ranged(self, model: onnx.ModelProto, histograms: dict[str, Histogram]) -> tuple[str, _Parts]:
+        """``model`` with the ranges of the best method, and its name."""
+        simulation = self.simulation(model, histograms)
+        method, ranges = best_method(simulation, histograms, self.tuning, self.tuning_scores)
+        return method, _Parts(model, histograms, ranges)
 
-    def equalised(self, model: onnx.ModelProto) -> onnx.ModelProto | None:
+    def reached(self, parts: _Parts) -> Fidelity:
+        placed = self.work.placed(self.prepared(parts), parts.ranges)
+        scores = Session(placed, threads=self.work.settings.threads).scores(self.judge.images)
+        return self.judge.fidelity(scores)
+
+    def rounded(self, model: onnx.ModelProto) -> dict[str, RoundedLayer]:
+        threads = self.work.settings.threads
+        return round_layers(model, self.tuning, self.work.weight_levels, threads=threads)
+
+    def equalised(self, model: onnx.ModelProto, migration: float) -> onnx.ModelProto | None:
         """A copy with equalised channels; None where none can be scaled."""
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         names = [name for node in model.graph.node for name in node.output]
         found = measure_channels(model, names, self.tuning, threads=self.work.settings.threads)
-        scaled = equalise(copy, {name: item.largest for name, item in found.items()}, _MIGRATION)
+        scaled = equalise(copy, {name: item.largest for name, item in found.items()}, migration)
         return copy if scaled else None
 
-    def statistics(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> dict[str, ChannelStatistics]:
-        """Of what the weighted layers of ``model`` read, before and after rounding to ``ranges``."""
+    def statistics(self, parts: _Parts) -> dict[str, ChannelStatistics]:
+        """Of what the weighted layers read, before and after rounding to the ranges."""
+        ranges = parts.ranges
         if self.work.settings.target == "trt":
             largest = {name: max(map(abs, span)) for name, span in ranges.items()}
             ranges = {name: (-end, end) for name, end in largest.items()}
-        names = [node.input[0] for node in weighted_nodes(GraphIndex(model.graph))]
+        names = [node.input[0] for node in weighted_nodes(GraphIndex(parts.model.graph))]
         threads = self.work.settings.threads
-        return measure_channels(model, names, self.tuning, threads=threads, ranges=ranges)
+        return measure_channels(parts.model, names, self.tuning, threads=threads, ranges=ranges)
 
-    def corrected(
-        self,
-        model: onnx.ModelProto,
-        statistics: dict[str, ChannelStatistics] | None,
-        keep_float: Collection[str] = (),
-    ) -> onnx.ModelProto:
-        """A copy with biases corrected for weights and activations that will be rounded."""
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        if statistics is not None:
-            keep = self.work.keep_float | set(keep_float)
-            correct_biases(copy, statistics, self.work.weight_levels, keep)
-        return copy
+    def prepared(self, parts: _Parts, keep_float: Collection[str] = ()) -> onnx.ModelProto:
+        return parts.prepared(self.work.weight_levels, self.work.keep_float | set(keep_float))
 
-    def better(self, trial: _State, state: _State) -> _State:
+    def better(self, parts: _Parts, steps: tuple[str, ...], state: _State) -> _State:
+        reached = self.reached(parts)
         helps = (
-            trial.reached.noise < _WORTHWHILE * state.reached.noise
-            and trial.reached.agreement >= state.reached.agreement - _CHANCE
+            reached.noise < _WORTHWHILE * state.reached.noise
+            and reached.agreement >= state.reached.agreement - _CHANCE
         )
-        if not helps:
-            self.work.observe(f"Tried without success: {trial.steps[-1]}")
-        return self.told(trial) if helps else state
+        if helps:
+            return self.told(_State(parts, reached, steps))
+        self.work.observe(f"Tried without success: {steps[-1]}")
+        return state
 
     def told(self, state: _State) -> _State:
         self.work.observe(

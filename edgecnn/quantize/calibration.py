@@ -20,7 +20,14 @@ from edgecnn.quantize.histogram import Histogram
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.sessions import Images, Session, in_batches
 
-__all__ = ["Calibration", "ChannelStatistics", "calibrate", "measure_channels"]
+__all__ = [
+    "Calibration",
+    "ChannelStatistics",
+    "calibrate",
+    "float_input",
+    "measure_channels",
+    "observed",
+]
 
 #: Images between two looks at the ranges, for the convergence figure.
 _SHARE_OF_LAST = 0.25
@@ -72,8 +79,8 @@ def calibrate(
         QuantizationError: an activation is NaN or infinite; the message names its node.
     """
     names = _float_values(model)
-    session = Session(_observed(model, names), threads=threads)
-    source = _float_input(model)
+    session = Session(observed(model, names), threads=threads)
+    source = float_input(model)
     histograms: dict[str, Histogram] = {}
     earlier: dict[str, float] = {}
     seen = 0
@@ -108,9 +115,9 @@ def measure_channels(
         threads: to use.
         ranges: value name -> range, for the means of what 8 bits hold.
     """
-    wanted, source = set(names), _float_input(model)
+    wanted, source = set(names), float_input(model)
     inner = [name for name in _float_values(model) if name in wanted]
-    session = Session(_observed(model, inner), threads=threads)
+    session = Session(observed(model, inner), threads=threads)
     sums: dict[str, NDArray[np.float64]] = {}
     rounded: dict[str, NDArray[np.float64]] = {}
     largest: dict[str, NDArray[np.float64]] = {}
@@ -138,7 +145,7 @@ def _rounded(values: NDArray[np.float32], span: Range) -> NDArray[np.float32]:
     return held
 
 
-def _float_input(model: onnx.ModelProto) -> list[str]:
+def float_input(model: onnx.ModelProto) -> list[str]:
     """The input's name, or nothing where it takes pixels as they are."""
     value = model.graph.input[0]
     return [value.name] if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT else []
@@ -155,7 +162,7 @@ def _float_values(model: onnx.ModelProto) -> list[str]:
     return [name for node in model.graph.node for name in node.output if name in floats]
 
 
-def _observed(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+def observed(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
     """A copy of ``model`` that also returns the values ``names``."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fidelity", "expected_agreement", "fidelity", "noise"]
+__all__ = ["Fidelity", "expected_agreement", "fidelity", "margins_of", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,12 @@ class Fidelity:
         return -10 * float(np.log10(max(self.noise, 1e-12)))
 
 
-def fidelity(reference: NDArray[np.float32], scores: NDArray[np.float32]) -> Fidelity:
-    """Compare two arrays (N, classes) of scores.
+def fidelity(
+    reference: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    margins: NDArray[np.float64] | None = None,
+) -> Fidelity:
+    """Compare two arrays (N, classes) of scores; ``margins`` as in :func:`expected_agreement`.
 
     Raises:
         ValueError: the shapes differ, or there is no image.
@@ -41,33 +45,41 @@ def fidelity(reference: NDArray[np.float32], scores: NDArray[np.float32]) -> Fid
         raise ValueError("no images")
     return Fidelity(
         noise=noise(reference, scores),
-        agreement=expected_agreement(reference, scores),
+        agreement=expected_agreement(reference, scores, margins),
         images=len(reference),
     )
 
 
-def expected_agreement(reference: NDArray[Any], scores: NDArray[Any]) -> float:
+def expected_agreement(
+    reference: NDArray[Any], scores: NDArray[Any], margins: NDArray[np.float64] | None = None
+) -> float:
     """Percent of images like these that would keep their first choice.
 
     Counting those that do wastes most of what few images tell: only the handful with a narrow margin can
-    change. So every image's margin (first choice over second) meets every image's error of a margin: the
-    mean over all pairs, a two-sample U-statistic, varies about half as much as the count. It takes errors not
-    to depend on margins; where they do, confident images have the larger ones, and the figure is too low
-    rather than too high.
+    change. So every margin (first choice over second) meets every error of a margin, and the mean is taken
+    over all pairs, a two-sample U-statistic. The errors are those of the half of the images with the narrower
+    margins: confident images have larger ones, which undo nothing.
 
     Args:
         reference: (N, classes), of the float model.
         scores: (N, classes).
+        margins: of the float model on more images; of ``reference`` alone if not given.
     """
-    if reference.shape[1] < 2:
+    if reference.shape[1] == 1:
         return 100.0
-    rows = np.arange(len(reference))
-    first = reference.argmax(axis=1)
-    before = _margins(reference, rows, first)
+    before = margins_of(reference)
+    rows, first = np.arange(len(reference)), reference.argmax(axis=1)
     errors = before - _margins(np.where(np.isfinite(scores), scores, -np.inf), rows, first)
     errors = np.where(np.isnan(errors), np.inf, errors)
-    undone = np.searchsorted(np.sort(before), errors, side="left")  # of each error: margins smaller than it
-    return 100 * (1 - float(undone.mean()) / len(rows))
+    errors = errors[np.argsort(before, kind="stable")[: (len(errors) + 1) // 2]]
+    ordered = np.sort(before if margins is None else margins)
+    undone = np.searchsorted(ordered, errors, side="left")  # of each error: how many margins are smaller
+    return 100 * (1 - float(undone.mean()) / len(ordered))
+
+
+def margins_of(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """(N,): of each image's scores (N, classes), the highest over the second; infinite for one class."""
+    return _margins(scores, np.arange(len(scores)), scores.argmax(axis=1))
 
 
 def noise(reference: NDArray[Any], scores: NDArray[Any]) -> float:

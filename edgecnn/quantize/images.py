@@ -59,6 +59,10 @@ class CalibrationImages:
         """At most 24 of the images that set the ranges, to try ranges out on."""
         return self._prepared(_spaced(self.ranging, _TUNING).tolist())
 
+    def seen(self) -> Images:
+        """At most 256 of the images that set the ranges."""
+        return self._prepared(_spaced(self.ranging, _HELD_OUT).tolist())
+
     def held_out(self) -> Images:
         """The images at ``judging``."""
         return self._prepared(self.judging.tolist())

@@ -18,10 +18,10 @@ from edgecnn.preprocess import prepare
 from edgecnn.quantize.goal import Drop
 from edgecnn.quantize.kernels import int8_mac_share, macs_by_node
 from edgecnn.quantize.settings import QuantizeSettings, Target
-from edgecnn.quantize.speed import compare_speed
 from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Result, Variant
 from edgecnn.reports.variant import variant_of
 from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
+from edgecnn.timing.speed import compare_speed
 from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
 
 __all__ = ["ENGINE_OF", "Evaluation", "Measured", "measure"]

@@ -13,7 +13,7 @@ from edgecnn.quantize.fidelity import Fidelity, fidelity
 from edgecnn.quantize.goal import Drop, Goal, drop_between
 from edgecnn.quantize.sessions import Images, Session
 from edgecnn.quantize.sites import Site
-from edgecnn.quantize.speed import compare_speed
+from edgecnn.timing.speed import compare_speed
 
 __all__ = ["Judge", "MixedPoint", "chosen_point", "search_mixed_precision"]
 
@@ -62,6 +62,7 @@ class Judge:
         images: held out.
         labels: (N,) class indices.
         reference: (N, classes) scores of the float model.
+        margins: of the float model's choices, on these images and others.
         goal: what to reach.
         threads: for accuracy; latency is measured on one.
     """
@@ -69,15 +70,20 @@ class Judge:
     images: Images
     labels: NDArray[np.int64]
     reference: NDArray[np.float32]
+    margins: NDArray[np.float64]
     goal: Goal
     threads: int
 
     def point(self, label: str, kept: Collection[str], model: onnx.ModelProto, latency: float) -> MixedPoint:
         """The point that ``model`` is."""
         scores = Session(model, threads=self.threads).scores(self.images)
-        drop, found = drop_between(self.reference, scores, self.labels), fidelity(self.reference, scores)
+        drop, found = drop_between(self.reference, scores, self.labels), self.fidelity(scores)
         met = self.goal.met(drop, found.agreement)
         return MixedPoint(label, tuple(sorted(kept)), found, drop, latency, met)
+
+    def fidelity(self, scores: NDArray[np.float32]) -> Fidelity:
+        """Of ``scores`` (N, classes) of the held-out images."""
+        return fidelity(self.reference, scores, self.margins)
 
     def latency_over(self, model: onnx.ModelProto, base: onnx.ModelProto) -> float:
         """Latency of ``model`` over that of ``base``, for one image on one thread."""
@@ -160,7 +166,7 @@ def _by_worth(
     for site in sites:
         model = build(kept | site.nodes)
         scores = Session(model, threads=judge.threads).scores(judge.images)
-        gain = noise - fidelity(judge.reference, scores).noise
+        gain = noise - judge.fidelity(scores).noise
         cost = max(judge.latency_over(model, base) - 1, 0.005)
         if gain > 0:
             worth.append((gain / cost, site))

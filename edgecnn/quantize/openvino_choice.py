@@ -13,12 +13,12 @@ import onnx
 
 from edgecnn.artifact import save_artifact
 from edgecnn.engines import Engine, EngineOptions, open_engine
-from edgecnn.quantize.fidelity import Fidelity, fidelity
+from edgecnn.quantize.fidelity import Fidelity
 from edgecnn.quantize.goal import drop_between
 from edgecnn.quantize.mixed_precision import Judge
 from edgecnn.quantize.sessions import in_batches
-from edgecnn.quantize.speed import compare_speed
 from edgecnn.spec import ModelSpec
+from edgecnn.timing.speed import compare_speed
 from edgecnn.validate import run_images
 
 __all__ = ["Tried", "choose_for_openvino"]
@@ -82,9 +82,9 @@ def _tried(name: str, engine: Engine, first: Engine, judge: Judge) -> Tried:
         image = judge.images[: max(1, _fixed_batch(engine))]
         found = compare_speed(lambda: engine.run(image), lambda: first.run(image), seconds=_SECONDS)
         latency = found.ratio
-    found = fidelity(judge.reference, scores)
-    met = judge.goal.met(drop_between(judge.reference, scores, judge.labels), found.agreement)
-    return Tried(name, found, latency, met)
+    reached = judge.fidelity(scores)
+    met = judge.goal.met(drop_between(judge.reference, scores, judge.labels), reached.agreement)
+    return Tried(name, reached, latency, met)
 
 
 def _fixed_batch(engine: Engine) -> int:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from edgecnn.reports.result import Variant
 
-__all__ = ["label"]
+__all__ = ["label", "model_name"]
 
 
 def label(variant: Variant) -> str:
@@ -14,9 +14,13 @@ def label(variant: Variant) -> str:
 
     What is not known is left out.
     """
-    stem = PurePath(variant.artifact).stem
-    name = variant.network if stem.startswith(variant.network) else f"{variant.network} ({stem})"
     threads = {None: "", 1: "1 thread"}.get(variant.threads, f"{variant.threads} threads")
     batch = "" if variant.batch is None else f"batch {variant.batch}"
-    head = f"{name} {variant.precision} {variant.engine}"
+    head = f"{model_name(variant)} {variant.precision} {variant.engine}"
     return ", ".join(part for part in (head, batch, threads, variant.options) if part)
+
+
+def model_name(variant: Variant) -> str:
+    """The network, with the file's name where that does not begin with it."""
+    stem = PurePath(variant.artifact).stem
+    return variant.network if stem.startswith(variant.network) else f"{variant.network} ({stem})"

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from edgecnn.artifact import Artifact
 from edgecnn.data import LabelledImages, ordered_map
-from edgecnn.engines import Engine, EngineOptions, engine_type, open_engine
+from edgecnn.engines import Engine, engine_type
 from edgecnn.engines.base import Batch, Scores
+from edgecnn.engines.choice import open_choice, parse_choice
 from edgecnn.errors import DataError, EngineError, ImageError, UsageError
 from edgecnn.preprocess import prepare
 from edgecnn.reports.result import BadImage
@@ -38,25 +39,29 @@ TOP = 5
 _WINDOW_PER_WORKER = 2
 
 
-def open_for_pass(name: str, artifact: Artifact, settings: PassSettings) -> Engine:
-    """Open an engine as a pass wants it: one thread for each worker, and none that waits busily.
+def open_for_pass(engine: str, artifact: Artifact, settings: PassSettings) -> Engine:
+    """Open ``engine`` ("ort", "ort:threads=2") as a pass wants it: a thread for each worker, none idly busy.
+
+    What the text itself says comes first.
 
     An engine that allows no parallel runs gets all cores but one, which is left to decoding. One batch runs
     in advance, so that what an engine does at first (allocate, compile for a size) is no part of the pass.
 
     Raises:
+        UsageError: no such engine, or an option that it does not understand.
         EngineUnavailableError: the engine cannot open on this machine.
         EngineError: the artifact does not open in it, or it cannot run.
     """
-    parallel = engine_type(name).check().parallel_runs
+    choice = parse_choice(engine)
+    parallel = engine_type(choice.name).check().parallel_runs
     threads = 1 if parallel else max(1, settings.workers - 1)
     tensor = artifact.spec.input
     sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
     with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(name, artifact, EngineOptions(threads=threads, spin=False)))
-        run_images(engine, np.zeros((settings.batch, *sizes), tensor.dtype))
+        opened = stack.enter_context(open_choice(choice.preferring(threads=threads, spin=False), artifact))
+        run_images(opened, np.zeros((settings.batch, *sizes), tensor.dtype))
         stack.pop_all()
-    return engine
+    return opened
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn.commands.parameters import BatchType, SizeType
+from edgecnn.commands.parameters import BatchType, NumbersType, SizeType
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,18 @@ def test_batches(text: str, batch: int | None) -> None:
 def test_anything_else_is_no_batch(text: str) -> None:
     with pytest.raises(click.BadParameter, match="neither 'dynamic' nor a positive number"):
         BatchType().convert(text, None, None)
+
+
+@given(st.lists(st.integers(1, 999), min_size=1, unique=True))
+def test_lists_of_numbers(numbers: list[int]) -> None:
+    assert NumbersType().convert(", ".join(map(str, numbers)), None, None) == tuple(numbers)
+
+
+def test_a_number_that_is_named_twice_is_one() -> None:
+    assert NumbersType().convert("8,1,8", None, None) == (8, 1)
+
+
+@pytest.mark.parametrize("text", ["", ",", "1,", "0", "1,0", "-1", "1.5", "1;2", "x", "٣"])
+def test_anything_else_is_no_list(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="no list of whole numbers from 1"):
+        NumbersType().convert(text, None, None)

@@ -76,6 +76,14 @@ def test_an_unknown_engine_gets_the_nearest(reader: Make, image: Make) -> None:
     assert "Did you mean torch" in result.stderr
 
 
+def test_an_engine_takes_options(reader: Make, image: Make) -> None:
+    result = _predict(reader(), image(7), "--engine", "ort:threads=1,arena=off", "--json")
+    assert json.loads(result.stdout)["engine"]["threads"] == 1
+    wrong = _predict(reader(), image(7), "--engine", "ort:aren=off")
+    assert wrong.exit_code == 2
+    assert "Did you mean arena?" in wrong.stderr
+
+
 def test_a_model_file_in_onnx_runtime_needs_no_torch(reader: Make, image: Make) -> None:
     arguments = ["predict", str(reader()), str(image(5)), "--top", "1"]
     script = (

@@ -140,6 +140,19 @@ def test_a_gate_and_a_bad_image_are_both_told(reader: Make, folder: Make) -> Non
     assert "100.00 points below" in result.stderr
 
 
+def test_options_of_an_engine_make_another_variant(reader: Make, folder: Make) -> None:
+    engines = ["--engine", "ort", "--engine", "ort:threads=2,arena=off"]
+    result = _validate(reader(), "--data", folder(labels=[1]), *engines, "--json")
+    variants = [row["variant"] for row in json.loads(result.stdout)["results"]]
+    assert [(one["threads"], one["options"]) for one in variants] == [(1, ""), (2, "arena=off")]
+
+
+def test_a_wrong_option_is_told_before_the_data_are_read(reader: Make) -> None:
+    result = _validate(reader(), "--data", "/nowhere", "--engine", "ort:streams=2")
+    assert result.exit_code == 2
+    assert "no option of the engine 'ort' named 'streams'" in result.stderr
+
+
 def test_only_bad_images_are_an_error(reader: Make, folder: Make) -> None:
     result = _validate(reader(), "--data", folder(labels=[1], stated=[1], broken=0), "--limit", "1")
     assert result.exit_code == 0

@@ -22,7 +22,7 @@ from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
 if find_spec("openvino") is None:  # importorskip would import it, and so report to Intel
     pytest.skip("OpenVINO is not installed", allow_module_level=True)
 
-from edgecnn.engines import openvino as subject
+from edgecnn.engines import openvino_model as subject
 from edgecnn.engines.openvino import OpenVinoEngine
 
 SPEC = ModelSpec(

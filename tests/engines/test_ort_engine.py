@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import SessionOptions
 
 from edgecnn.artifact import Artifact, save_artifact
-from edgecnn.engines import EngineOptions
+from edgecnn.engines import EngineOptions, ort, ort_session
 from edgecnn.engines.ort import OrtEngine
 from edgecnn.errors import EngineError, EngineUnavailableError
-from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from edgecnn.quantize.placement import Scheme
+from edgecnn.spec import ModelSpec, Preprocess, Quantization, TensorSpec, WeightsId
 
 SPEC = ModelSpec(
     network="tiny",
@@ -160,3 +163,41 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     with pytest.raises(EngineError):
         opened(artifact)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[SessionOptions]:
+    """The settings of every session that is opened."""
+    seen: list[SessionOptions] = []
+    real = ort_session.open_session
+
+    def open_session(path: Any, settings: SessionOptions, providers: Any) -> Any:
+        seen.append(settings)
+        return real(path, settings, providers)
+
+    monkeypatch.setattr(ort, "open_session", open_session)
+    return seen
+
+
+def test_arena_and_spinning_can_be_switched_off(tmp_path: Path, settings: list[SessionOptions]) -> None:
+    artifact = save_artifact(model(node("Identity")), SPEC, tmp_path / "m.onnx")
+    for options in (EngineOptions(threads=1), EngineOptions(threads=1, arena=False, spin=False)):
+        with OrtEngine(artifact, options) as engine:
+            assert np.array_equal(engine.run(BATCH), BATCH.reshape(2, 3))
+    spinning = [one.get_session_config_entry("session.intra_op.allow_spinning") for one in settings]
+    assert [one.enable_cpu_mem_arena for one in settings] == [True, False]
+    assert spinning == ["1", "0"]
+
+
+def test_what_was_quantised_for_arm_runs_with_its_own_types(
+    tmp_path: Path, settings: list[SessionOptions]
+) -> None:
+    """The key is that of the sessions in which ``edgecnn quantize`` judges accuracy."""
+    for signed in (True, False):
+        scheme = str(Scheme(signed_activations=signed))
+        done = Quantization(recipe="auto", target="ort", scheme=scheme, source_sha256="0")
+        spec = replace(SPEC, quantization=done)
+        opened(save_artifact(model(node("Identity")), spec, tmp_path / "m.onnx")).close()
+    assert settings[0].get_session_config_entry("session.qdqisint8allowed") == "1"
+    with pytest.raises(RuntimeError, match="qdqisint8allowed"):  # it was not set
+        settings[1].get_session_config_entry("session.qdqisint8allowed")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from edgecnn.quantize.fidelity import expected_agreement, fidelity, noise
+from edgecnn.quantize.fidelity import expected_agreement, fidelity, margins_of, noise
 
 Array = NDArray[np.float32]
 
@@ -66,17 +66,27 @@ def test_equal_scores_agree_even_where_two_classes_tie() -> None:
     assert expected_agreement(np.zeros((3, 4)), np.zeros((3, 4))) == 100
 
 
-def test_every_margin_meets_every_error() -> None:
-    # Margins 1, 2, 3; errors 0 (the first score is untouched), 2.5 and 0: 2.5 undoes two of the three.
-    reference = np.array([[1, 0], [2, 0], [3, 0]])
-    other = np.array([[1, 0], [-0.5, 0], [3, 0]])
-    assert expected_agreement(reference, other) == pytest.approx(100 * (1 - 2 / 9))
+def test_every_margin_meets_every_error_of_the_narrower_half() -> None:
+    # Margins 1, 2, 3, 4; errors 0, 2.5, 9 and 9, of which those of the two narrower margins count.
+    reference = np.array([[1, 0], [2, 0], [3, 0], [4, 0]])
+    other = np.array([[1, 0], [-0.5, 0], [-6, 0], [-5, 0]])
+    assert expected_agreement(reference, other) == pytest.approx(100 * (1 - 2 / 8))
+
+
+def test_margins_of_more_images_count() -> None:
+    reference, other = np.array([[1, 0]]), np.array([[-0.5, 0]])
+    assert expected_agreement(reference, other) == 0
+    assert expected_agreement(reference, other, np.array([1.0, 2.0, 3.0, 4.0])) == 75
 
 
 def test_an_image_without_finite_scores_could_undo_any_choice() -> None:
     other = REFERENCE.copy()
-    other[3] = np.nan
-    assert expected_agreement(REFERENCE, other) == pytest.approx(100 * (1 - 1 / 64))
+    other[margins_of(REFERENCE).argmin()] = np.nan
+    assert expected_agreement(REFERENCE, other) == pytest.approx(100 * (1 - 1 / 32))
+
+
+def test_a_margin_is_that_of_the_first_choice_over_the_second() -> None:
+    assert margins_of(np.array([[1, 5, 3], [2, 2, 0]])).tolist() == [2, 0]
 
 
 def test_one_class_is_always_chosen() -> None:
@@ -93,7 +103,7 @@ def test_the_expectation_is_near_the_count_of_many_images_and_varies_less() -> N
         counted.append(100 * (reference.argmax(axis=1) == other.argmax(axis=1)).mean())
     # The count's mean has a standard error of 0.2 here; the estimate takes one rival for all.
     assert np.mean(expected) == pytest.approx(np.mean(counted), abs=1)
-    assert np.std(expected) < 0.7 * np.std(counted)
+    assert np.std(expected) < 0.8 * np.std(counted)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from edgecnn.quantize import mixed_precision
-from edgecnn.quantize.fidelity import Fidelity
+from edgecnn.quantize.fidelity import Fidelity, margins_of
 from edgecnn.quantize.goal import Drop, Goal
 from edgecnn.quantize.mixed_precision import Judge, MixedPoint, chosen_point, search_mixed_precision
 from edgecnn.quantize.placement import Scheme, place_qdq
@@ -84,7 +84,7 @@ def search(
         def scores(self, _: object) -> float:
             return world.noise_of(self.model)
 
-    def fidelity(_: object, noise: float) -> Fidelity:
+    def fidelity(_: object, noise: float, __: object) -> Fidelity:
         return Fidelity(noise=noise, agreement=100.0 if noise <= world.enough else 50.0, images=IMAGES)
 
     def drop_between(_: object, noise: float, __: object) -> Drop:
@@ -99,7 +99,7 @@ def search(
     monkeypatch.setattr(mixed_precision, "drop_between", drop_between)
     monkeypatch.setattr(Judge, "latency_over", latency_over)
     nothing = np.zeros((1, 1), np.float32)
-    judge = Judge(nothing, np.zeros(1, np.int64), nothing, Goal(0.5), 1)
+    judge = Judge(nothing, np.zeros(1, np.int64), nothing, np.zeros(1), Goal(0.5), 1)
     told: list[str] = []
     return search_mixed_precision(world.build, judge, branches, sites, told.append), told
 
@@ -222,7 +222,7 @@ def test_of_equally_fast_ones_the_one_with_the_least_noise() -> None:
 def test_a_point_is_measured_on_the_held_out_images(small: SmallOf) -> None:
     made = small("residual")
     labels = made.reference.argmax(axis=1)
-    judge = Judge(made.images, labels, made.reference, Goal(100.0), 1)
+    judge = Judge(made.images, labels, made.reference, margins_of(made.reference), Goal(100.0), 1)
     same = judge.point("float", ("d", "a"), made.model, 1.5)
     assert (same.label, same.kept_float, same.relative_latency) == ("float", ("a", "d"), 1.5)
     assert (same.drop.n, same.drop.points, same.fidelity.agreement) == (len(made.images), 0.0, 100.0)
@@ -251,7 +251,7 @@ def test_latency_is_that_of_one_image_on_one_thread(small: SmallOf, monkeypatch:
     monkeypatch.setattr(mixed_precision, "Session", Spy)
     monkeypatch.setattr(mixed_precision, "_SECONDS", 0.0)
     labels = made.reference.argmax(axis=1)
-    judge = Judge(made.images, labels, made.reference, Goal(100.0), 4)
+    judge = Judge(made.images, labels, made.reference, margins_of(made.reference), Goal(100.0), 4)
     assert judge.latency_over(made.model, made.model) == pytest.approx(1.0, abs=0.5)
     assert threads == [1, 1]
     assert set(sizes) == {1}

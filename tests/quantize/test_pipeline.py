@@ -15,11 +15,12 @@ from edgecnn.artifact import Artifact, graph_input, graph_output, open_artifact,
 from edgecnn.data import fingerprint, select
 from edgecnn.data.arrays import ArrayImages
 from edgecnn.errors import DataError, EngineUnavailableError, QuantizationError, UsageError
-from edgecnn.quantize import measure, mixed_precision, pipeline, speed
+from edgecnn.quantize import measure, mixed_precision, pipeline
 from edgecnn.quantize.calibration import Calibration, calibrate
 from edgecnn.quantize.pipeline import Outcome, Sources, quantize_artifact
 from edgecnn.quantize.settings import QuantizeSettings, RecipeName
 from edgecnn.spec import ModelSpec, Preprocess, WeightsId
+from edgecnn.timing import speed
 
 Export = Callable[[str], onnx.ModelProto]
 

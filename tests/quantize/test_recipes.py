@@ -19,11 +19,12 @@ from edgecnn.data import LabelledImages
 from edgecnn.data.arrays import ArrayImages
 from edgecnn.errors import QuantizationError, UsageError
 from edgecnn.preprocess import prepare
-from edgecnn.quantize import measure, mixed_precision, speed
+from edgecnn.quantize import measure, mixed_precision
 from edgecnn.quantize.pipeline import Outcome, Sources, quantize_artifact
 from edgecnn.quantize.recipes import RECIPES
 from edgecnn.quantize.settings import RECIPE_NAMES, TARGETS, QuantizeSettings, RecipeName, Target
 from edgecnn.spec import ModelSpec, Precision, Preprocess, Provenance, WeightsId
+from edgecnn.timing import speed
 
 Export = Callable[[str], onnx.ModelProto]
 

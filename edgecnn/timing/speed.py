@@ -1,12 +1,14 @@
-"""How fast one model is against another: both run in alternation, so that the machine's moods hit both."""
+"""How fast one model is against another: both run in turns, so that the machine's moods hit both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
+
+from edgecnn.timing.clock import SYSTEM_CLOCK, Clock
+from edgecnn.timing.rounds import CallSlice, RoundSettings, calls_for, interleave, timed_calls
 
 __all__ = ["SpeedRatio", "compare_speed"]
 
@@ -35,7 +37,11 @@ class SpeedRatio:
 
 
 def compare_speed(
-    reference: Callable[[], object], other: Callable[[], object], *, seconds: float
+    reference: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    seconds: float,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> SpeedRatio:
     """Run both in turn for about ``seconds``, after one run each to warm up.
 
@@ -43,32 +49,23 @@ def compare_speed(
         reference: one run of the one.
         other: one run of the other.
         seconds: to spend; at least 25 rounds are done.
+        clock: to time by.
     """
-    counts = [_runs_per_round(run) for run in (reference, other)]
-    times: list[tuple[float, float]] = []
-    end = perf_counter() + seconds
-    while len(times) < _ROUNDS[0] or (perf_counter() < end and len(times) < _ROUNDS[1]):
-        times.append((_time_of(reference, counts[0]), _time_of(other, counts[1])))
-    samples = np.array(times)
-    ratios = samples[:, 0] / samples[:, 1]
-    medians = 1e3 * np.median(samples, axis=0)
+    slices = [_slice(run, clock) for run in (reference, other)]
+    settings = RoundSettings(seconds=seconds, least=_ROUNDS[0], most=_ROUNDS[1])
+    found = interleave(slices, settings, clock)
+    times = np.array([[calls.mean() for calls in rounds] for rounds in found])
+    ratios = times[0] / times[1]
     low, high = np.percentile(ratios, (10, 90))
     return SpeedRatio(
-        reference_ms=float(medians[0]),
-        ms=float(medians[1]),
+        reference_ms=1e-6 * float(np.median(times[0])),
+        ms=1e-6 * float(np.median(times[1])),
         ratio=float(np.median(ratios)),
         spread=(float(low), float(high)),
     )
 
 
-def _runs_per_round(run: Callable[[], object]) -> int:
+def _slice(run: Callable[[], object], clock: Clock) -> CallSlice:
     run()
-    return max(1, round(_ROUND_SECONDS / max(_time_of(run, 1), 1e-6)))
-
-
-def _time_of(run: Callable[[], object], count: int) -> float:
-    """Seconds of one run, the mean of ``count`` in a row."""
-    begin = perf_counter()
-    for _ in range(count):
-        run()
-    return (perf_counter() - begin) / count
+    (call_ns,) = timed_calls(run, 1, clock.now)
+    return CallSlice(run, calls_for(float(call_ns), _ROUND_SECONDS), clock=clock)

@@ -1,0 +1,69 @@
+"""What is told of a variant besides its speed: memory, energy, size."""
+
+from __future__ import annotations
+
+from edgecnn.artifact import Artifact, read_onnx
+from edgecnn.bench.opened import OpenVariant, opened_choice
+from edgecnn.bench.plan import PlannedVariant
+from edgecnn.cards import card_names, find_card
+from edgecnn.graph.layers import graph_layers
+from edgecnn.reports.result import MemoryBytes, ModelSize
+from edgecnn.timing.energy import energy_meter
+from edgecnn.timing.rounds import calls_for
+
+__all__ = ["energy_per_image", "memory_of", "model_size"]
+
+#: Seconds of runs whose energy is read: counters tick every millisecond (RAPL) to every second (tegrastats).
+_ENERGY_SECONDS = 2.0
+
+
+def memory_of(planned: PlannedVariant) -> MemoryBytes:
+    """The memory of ``planned``, of one instance, in processes of its own.
+
+    Raises:
+        EngineError: as :func:`edgecnn.bench.memory.measure_memory`.
+    """
+    from edgecnn.bench.memory import measure_memory
+
+    return measure_memory(opened_choice(planned), planned.artifact, planned.batch)
+
+
+def energy_per_image(opened: OpenVariant, call_ns: float) -> tuple[float | None, str]:
+    """Joules of one image, and what they were read from; None and why where they could not be.
+
+    The variant runs alone for it, in one instance: in turns, nobody could tell whose joules they are.
+
+    Raises:
+        EngineError: a run failed.
+    """
+    with energy_meter(opened.variant.engine_info.device if opened.variant.engine_info else "cpu") as meter:
+        with meter.measure() as probe:
+            pass
+        if probe.joules is None:
+            return None, probe.note
+        calls = calls_for(call_ns, _ENERGY_SECONDS)
+        with meter.measure() as reading:
+            for _ in range(calls):
+                opened.calls[0]()
+    joules = None if reading.joules is None else reading.joules / (calls * opened.batch)
+    return joules, reading.note
+
+
+def model_size(artifact: Artifact) -> ModelSize | None:
+    """Parameters and multiply-accumulates: the card's where it speaks of this very network, else the graph's.
+
+    In a graph, batch normalisation is folded and biases are left out. None where the graph does not tell.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    spec = artifact.spec
+    if spec.network in card_names():
+        card = find_card(spec.network)
+        if len(card.classes) == len(spec.classes) and card.preprocess.crop == spec.preprocess.crop:
+            return ModelSize(parameters=card.parameters, macs=card.macs)
+    layers = graph_layers(read_onnx(artifact.path))
+    macs = [layer.macs for layer in layers if layer.macs is not None]
+    if len(macs) < len(layers) or not macs:
+        return None
+    return ModelSize(parameters=sum(layer.weights for layer in layers), macs=sum(macs))

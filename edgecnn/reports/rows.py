@@ -1,0 +1,99 @@
+"""What the reports show of each result: its name, its drop, and whether it is on the front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgecnn.reports.drop import top1_drop
+from edgecnn.reports.label import label
+from edgecnn.reports.pareto import pareto_front
+from edgecnn.reports.percentiles import latency
+from edgecnn.reports.result import Result
+
+__all__ = ["Row", "front_of", "is_plain", "rows_of", "title_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One result in the light of the others.
+
+    Attributes:
+        title: names the variant, and its scenario where that is not the plain one.
+        name: the same without the batch and the threads, where all results share them.
+        result: as measured.
+        drop: percentage points of top-1 below the fp32 form of the network.
+        on_front: whether no other result is as fast and as accurate.
+    """
+
+    title: str
+    name: str
+    result: Result
+    drop: float | None
+    on_front: bool
+
+
+def rows_of(results: Sequence[Result]) -> tuple[Row, ...]:
+    """One row for each result, in their order."""
+    front = set(front_of(results))
+    names = _names(results)
+    return tuple(
+        Row(
+            title=title_of(result),
+            name=names[index],
+            result=result,
+            drop=top1_drop(result, results),
+            on_front=index in front,
+        )
+        for index, result in enumerate(results)
+    )
+
+
+def front_of(results: Sequence[Result]) -> tuple[int, ...]:
+    """Indices of the Pareto front of latency (90th percentile) and top-1, among results of one scenario.
+
+    Latencies of different scenarios answer different questions. The plain ones count;
+    where there is none, all.
+    """
+    plain = [index for index, result in enumerate(results) if is_plain(result)]
+    chosen = plain if any(results[index].latency_ms for index in plain) else list(range(len(results)))
+    points = [_point(results[index]) for index in chosen]
+    return tuple(chosen[index] for index in pareto_front(points, ("lower", "higher")))
+
+
+def is_plain(result: Result) -> bool:
+    """Whether one query runs at a time, which is what a latency is understood as."""
+    return result.scenario is None or result.scenario.name == "single"
+
+
+def title_of(result: Result) -> str:
+    """The variant's label, with the scenario where one query at a time is not what was measured."""
+    name = label(result.variant)
+    if is_plain(result) or result.scenario is None:
+        return name
+    load = "" if result.scenario.target_qps is None else f" at {result.scenario.target_qps:g}/s"
+    return f"{name}, {result.scenario.name}{load}"
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """Titles without what is the same in all that could be measured."""
+    measured = [result.variant for result in results if result.error is None]
+    one_batch = len({variant.batch for variant in measured}) == 1
+    same_threads = len({variant.threads for variant in measured}) == 1
+    return [
+        title_of(
+            replace(
+                result,
+                variant=replace(
+                    result.variant,
+                    batch=None if one_batch else result.variant.batch,
+                    threads=None if same_threads else result.variant.threads,
+                ),
+            )
+        )
+        for result in results
+    ]
+
+
+def _point(result: Result) -> tuple[float | None, float | None]:
+    return latency(result), None if result.accuracy is None else result.accuracy.top1

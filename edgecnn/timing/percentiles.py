@@ -1,0 +1,85 @@
+"""Percentiles of latency with intervals that hold for any distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.timing.order_statistics import Interval, nearest_rank, quantile_interval
+
+__all__ = ["SHARES", "LatencySummary", "Percentile", "summarise"]
+
+#: The percentiles that are told, as shares.
+SHARES = (0.50, 0.90, 0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """One percentile.
+
+    Attributes:
+        value: in the unit of the samples; None where fewer than one sample would be expected above it, so
+            that the highest sample would stand for it.
+        ci95: its 95 % interval; None where an end would lie beyond the samples.
+    """
+
+    value: float | None
+    ci95: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySummary:
+    """What is told of a series of latencies, in the unit of the samples.
+
+    Attributes:
+        count: of samples.
+        median: the 50th percentile, which any sample gives.
+        percentiles: by share, for each of :data:`SHARES`.
+        jitter: mean absolute difference of a sample and the next; None for a single one.
+        quantiles: at 0, 1, ... 100 %.
+    """
+
+    count: int
+    median: float
+    percentiles: dict[float, Percentile]
+    jitter: float | None
+    quantiles: tuple[float, ...]
+
+
+def summarise(samples: NDArray[np.float64]) -> LatencySummary:
+    """Percentiles, intervals and spread of ``samples``.
+
+    Percentiles are by nearest rank. Their intervals are those of order statistics, with exact binomial ranks
+    (:func:`edgecnn.timing.order_statistics.quantile_ranks`). Neighbouring latencies depend on each other, and
+    an interval that takes them for independent is too narrow; here it is widened to that of as many samples
+    as these are worth, judged by the means of blocks. That is an estimate, itself uncertain by a quarter, and
+    blind to moods of the machine that last longer than the run: an interval speaks of this run, not of the
+    next day's.
+
+    Args:
+        samples: (n,) in the order of time, n at least 1.
+
+    Raises:
+        ValueError: there is none.
+    """
+    count = len(samples)
+    if not count:
+        raise ValueError("no samples to summarise")
+    ordered = np.sort(samples)
+    ranks = [nearest_rank(count, percent / 100) - 1 for percent in range(101)]
+    return LatencySummary(
+        count=count,
+        median=float(ordered[nearest_rank(count, 0.5) - 1]),
+        percentiles={share: _percentile(samples, ordered, share) for share in SHARES},
+        jitter=float(np.abs(np.diff(samples)).mean()) if count > 1 else None,
+        quantiles=tuple(ordered[ranks].tolist()),
+    )
+
+
+def _percentile(samples: NDArray[np.float64], ordered: NDArray[np.float64], share: float) -> Percentile:
+    count = len(ordered)
+    if round(count * (1 - share), 9) < 1:
+        return Percentile(None, None)
+    return Percentile(float(ordered[nearest_rank(count, share) - 1]), quantile_interval(samples, share))

@@ -1,0 +1,146 @@
+"""``edgecnn tune`` from the command line, on a model that takes no time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgecnn.bench import instances
+from edgecnn.cli import main
+from edgecnn.commands import tune as command
+from edgecnn.serving_config import decode_serving_config
+
+Reader = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of a millisecond, and two cores whatever the machine has."""
+    monkeypatch.setattr(instances, "_SLICE_S", 0.001)
+    monkeypatch.setattr(instances, "_LEAD_IN_S", 0.0)
+    monkeypatch.setattr(command, "usable_cores", lambda: 2)
+
+
+def _tune(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["tune", *map(str, arguments), "--duration", "0.1"])
+
+
+def test_the_table_marks_the_best_and_the_file_says_how_to_serve(reader: Reader, tmp_path: Path) -> None:
+    model, output = reader(), tmp_path / "serve.toml"
+    done = _tune(model, "--batches", "1,4", "-o", output)
+    assert done.exit_code == 0, done.output
+    assert " best " in done.stdout
+    assert " runner-up " in done.stdout
+    assert f"Wrote {output}: " in done.stderr
+    config = decode_serving_config(output.read_text(), origin=str(output))
+    assert config.model.path == str(model.resolve())
+    assert config.model.network == "reader"
+    assert config.model.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert config.engine.engine == "ort"
+    assert config.engine.threads in (1, 2)
+    assert config.batching.max_batch in (1, 4)
+    assert set(config.batching.call_ms) == {1, 4}
+    assert config.host is not None
+    assert config.host.cores >= 1
+    assert config.host.objective == "throughput"
+
+
+def test_json_is_of_the_one_schema_best_first(reader: Reader, tmp_path: Path) -> None:
+    done = _tune(reader(), "--batches", "1", "--json", "-o", tmp_path / "serve.toml")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["schema"] == "edgecnn.result/1"
+    found = {(each["scenario"]["instances"], each["variant"]["threads"]) for each in document["results"]}
+    assert found == {(1, 1), (1, 2), (2, 1)}
+    best = document["results"][0]
+    config = decode_serving_config((tmp_path / "serve.toml").read_text(), origin="")
+    assert (config.engine.instances, config.engine.threads) == (
+        best["scenario"]["instances"],
+        best["variant"]["threads"],
+    )
+    assert best["throughput_per_s"] > 0
+    assert best["latency_ms"]["p50"] > 0
+
+
+def test_quiet_leaves_the_table_and_warnings(reader: Reader, tmp_path: Path) -> None:
+    done = _tune(reader(), "-q", "-o", tmp_path / "serve.toml")
+    assert done.exit_code == 0
+    assert "Wrote" not in done.stderr
+
+
+def test_options_of_the_engine_stay_and_its_threads_are_not_tried_out(reader: Reader, tmp_path: Path) -> None:
+    output = tmp_path / "serve.toml"
+    done = _tune(reader(), "--engine", "ort:arena=off,threads=1", "--batches", "1", "-o", output)
+    assert done.exit_code == 0, done.output
+    config = decode_serving_config(output.read_text(), origin="")
+    assert config.engine.engine == "ort:arena=off"
+    assert config.engine.threads == 1
+
+
+def test_for_latency_the_batch_is_what_serves_most_of_those_that_wait(reader: Reader, tmp_path: Path) -> None:
+    output = tmp_path / "serve.toml"
+    done = _tune(reader(), "--objective", "latency", "--batches", "1,8", "-o", output)
+    assert done.exit_code == 0, done.output
+    config = decode_serving_config(output.read_text(), origin="")
+    assert config.engine.instances == 1
+    rates = config.batching.images_per_s
+    assert config.batching.max_batch == max(rates, key=lambda batch: rates[batch])
+
+
+def test_a_limit_that_nothing_keeps_to_exits_with_3_and_names_the_nearest(
+    reader: Reader, tmp_path: Path
+) -> None:
+    output = tmp_path / "serve.toml"
+    done = _tune(reader(), "--max-latency-ms", "1e-6", "-o", output)
+    assert done.exit_code == 3
+    assert "No configuration answers 95 % of the calls within 1e-06 ms; the nearest is " in done.stderr
+    assert not output.exists()
+
+
+def test_a_model_of_a_fixed_batch_is_tuned_at_it(reader: Reader, tmp_path: Path) -> None:
+    output = tmp_path / "serve.toml"
+    done = _tune(reader(batch=2), "-o", output)
+    assert done.exit_code == 0, done.output
+    assert set(decode_serving_config(output.read_text(), origin="").batching.call_ms) == {2}
+
+
+def test_other_batches_of_a_fixed_model_are_a_usage_error(reader: Reader, tmp_path: Path) -> None:
+    done = _tune(reader(batch=2), "--batches", "1,2", "-o", tmp_path / "serve.toml")
+    assert done.exit_code == 2
+    assert "is fixed to a batch of 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--duration", "0"],
+        ["--duration", "-1"],
+        ["--max-latency-ms", "0"],
+        ["--batches", "0"],
+        ["--batches", ""],
+        ["--batches", "1,x"],
+        ["--objective", "size"],
+        ["--engine", "nothing"],
+    ],
+    ids=" ".join,
+)
+def test_values_that_make_no_sense_are_usage_errors(
+    reader: Reader, tmp_path: Path, arguments: list[str]
+) -> None:
+    output = tmp_path / "serve.toml"
+    done = CliRunner().invoke(main, ["tune", str(reader()), *arguments, "-o", str(output)])
+    assert done.exit_code == 2, done.output
+    assert not output.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_measurement(
+    reader: Reader, tmp_path: Path
+) -> None:
+    done = _tune(reader(), "-o", tmp_path)
+    assert done.exit_code == 1
+    assert "cannot be written: it is a folder" in done.stderr

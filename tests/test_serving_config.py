@@ -1,0 +1,100 @@
+"""Serving configurations, to TOML and back."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecnn.errors import UsageError
+from edgecnn.serving_config import (
+    Batching,
+    Host,
+    ServedEngine,
+    ServedModel,
+    ServingConfig,
+    decode_serving_config,
+    encode_serving_config,
+    write_serving_config,
+)
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]))
+_CURVE = st.dictionaries(st.integers(1, 512), st.floats(0.001, 1e6))
+
+CONFIGS = st.builds(
+    ServingConfig,
+    model=st.builds(ServedModel, path=_TEXT, network=_TEXT, sha256=st.text(string.hexdigits)),
+    engine=st.builds(
+        ServedEngine, engine=_TEXT, instances=st.integers(1, 64), threads=st.none() | st.integers(1, 64)
+    ),
+    batching=st.builds(
+        Batching,
+        max_batch=st.integers(1, 512),
+        max_delay_ms=st.floats(0, 1e4),
+        call_ms=_CURVE,
+        images_per_s=_CURVE,
+    ),
+    host=st.none()
+    | st.builds(
+        Host,
+        cpu=_TEXT,
+        cores=st.integers(1, 512),
+        os=_TEXT,
+        measured=_TEXT,
+        objective=st.sampled_from(["latency", "throughput"]),
+        max_latency_ms=st.none() | st.floats(0.1, 1e4),
+        gpu=st.none() | _TEXT,
+        versions=st.dictionaries(_TEXT, _TEXT, max_size=3),
+    ),
+)
+
+
+@given(CONFIGS)
+def test_what_is_written_is_read(config: ServingConfig) -> None:
+    assert decode_serving_config(encode_serving_config(config), origin="test") == config
+
+
+def test_a_person_may_leave_out_what_has_a_default() -> None:
+    text = """
+        schema = "edgecnn.serve/1"
+        [model]
+        path = "m.onnx"
+        network = "mobilenet_v2"
+        sha256 = "00"
+        [engine]
+        engine = "ort"
+        [batching]
+        max_delay_ms = 5
+    """
+    config = decode_serving_config(text, origin="serve.toml")
+    assert config.engine.instances == 1
+    assert config.batching.max_delay_ms == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[model", "serve.toml is no serving configuration"),
+        ("", "model"),
+        ('schema = "edgecnn.serve/9"', "'edgecnn.serve/9', and this edgecnn reads 'edgecnn.serve/1'"),
+        ('[model]\npath = 1\nnetwork = "n"\nsha256 = ""', "path"),
+    ],
+    ids=["no TOML", "empty", "version", "type"],
+)
+def test_what_cannot_be_read_is_told(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says.replace("[", r"\[")):
+        decode_serving_config(text, origin="serve.toml")
+
+
+def test_the_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "serve.toml"
+    path.write_text("old")
+    config = ServingConfig(
+        model=ServedModel(path="m.onnx", network="m", sha256="00"), engine=ServedEngine(engine="ort")
+    )
+    write_serving_config(config, path)
+    assert decode_serving_config(path.read_text(), origin=str(path)) == config
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,189 @@
+"""Percentiles and intervals, on samples whose distribution is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgecnn.timing.dependence import correlation_time, mean_interval
+from edgecnn.timing.fake import FakeTime
+from edgecnn.timing.order_statistics import median_interval, nearest_rank, quantile_ranks
+from edgecnn.timing.percentiles import SHARES, summarise
+from edgecnn.timing.rounds import CallSlice
+
+Samples = NDArray[np.float64]
+
+#: Quantile functions of latencies as they occur: a floor and a tail, two modes, nearly constant.
+LATENCIES: dict[str, Callable[[Samples], Samples]] = {
+    "tail": lambda share: 2 - np.log(1 - share),
+    "two modes": lambda share: np.where(share < 0.93, 1 + share, 20 + share),
+    "heavy tail": lambda share: (1 - share) ** -0.7,
+}
+
+
+def _binomial(count: int, share: Fraction, upto: int) -> Fraction:
+    """P(B <= upto), exact."""
+    terms = (math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(upto + 1))
+    return sum(terms, Fraction(0))
+
+
+@given(st.integers(1, 80), st.sampled_from([(1, 2), (9, 10), (19, 20), (1, 3)]))
+def test_ranks_are_the_closest_that_miss_rarely_enough(count: int, ratio: tuple[int, int]) -> None:
+    share = Fraction(*ratio)
+    lower, upper = quantile_ranks(count, float(share))
+    allowed = Fraction(25, 1000)
+
+    def misses_below(rank: int) -> Fraction:
+        return _binomial(count, share, rank - 1)
+
+    def misses_above(rank: int) -> Fraction:
+        return 1 - _binomial(count, share, rank - 1)
+
+    if lower is not None:
+        assert misses_below(lower) <= allowed
+    assert misses_below((lower or 0) + 1) > allowed
+    if upper is not None:
+        assert misses_above(upper) <= allowed
+    assert upper == 1 or misses_above((upper or count + 1) - 1) > allowed
+
+
+@pytest.mark.parametrize("count", [400, 100_000, 10_000_000])
+def test_ranks_of_long_runs_are_near_the_normal_ones(count: int) -> None:
+    lower, upper = quantile_ranks(count, 0.99)
+    assert lower is not None
+    assert upper is not None
+    half = 1.96 * math.sqrt(count * 0.99 * 0.01)
+    assert lower == pytest.approx(0.99 * count - half, abs=3)
+    assert upper == pytest.approx(0.99 * count + half, abs=3)
+
+
+@pytest.mark.parametrize("name", LATENCIES)
+def test_intervals_cover_the_true_percentile_at_their_rate(name: str) -> None:
+    """Of 400 runs of a fake engine, at most 37 of 20 expected miss: P < 0.0002 for a true rate of 95 %."""
+    random, runs = np.random.default_rng(3), 400
+    quantile = LATENCIES[name]
+    missed = dict.fromkeys(SHARES, 0)
+    given_ = dict.fromkeys(SHARES, 0)
+    for _ in range(runs):
+        time = FakeTime()
+        draws = quantile(random.random(1000)) * 1e-3
+        run = time.runner("engine", lambda at, draws=draws: float(draws[at]))  # type: ignore[misc]
+        found = summarise(1e-6 * CallSlice(run, 1000, clock=time.clock)().astype(np.float64))
+        for share, percentile in found.percentiles.items():
+            if percentile.ci95 is not None:
+                low, high = percentile.ci95
+                given_[share] += 1
+                missed[share] += not low <= float(quantile(np.array(share))) <= high + 1e-6
+    assert given_[0.999] == 0
+    assert all(given_[share] == runs for share in (0.5, 0.9, 0.95))
+    assert given_[0.99] > 0.95 * runs
+    assert all(missed[share] <= 37 for share in SHARES), missed
+
+
+def _dependent(random: np.random.Generator, count: int, memory: float = 0.9) -> Samples:
+    """Normal samples, each correlated with the one before."""
+    noise = random.normal(size=count) * math.sqrt(1 - memory**2)
+    samples = np.empty(count)
+    samples[0] = random.normal()
+    for at in range(1, count):
+        samples[at] = memory * samples[at - 1] + noise[at]
+    return samples
+
+
+def test_intervals_of_dependent_samples_are_as_wide_as_these_need() -> None:
+    """Taken for independent they would cover a third of the time (19 samples are worth one)."""
+    random, runs = np.random.default_rng(5), 150
+    series = [_dependent(random, 3000) for _ in range(runs)]
+    naive_ranks = quantile_ranks(3000, 0.5)
+    assert naive_ranks[0] is not None
+    assert naive_ranks[1] is not None
+    covered = naive = 0
+    for samples in series:
+        interval = median_interval(samples)
+        assert interval is not None
+        covered += interval[0] <= 0 <= interval[1]
+        ordered = np.sort(samples)
+        naive += bool(ordered[naive_ranks[0] - 1] <= 0 <= ordered[naive_ranks[1] - 1])
+    assert covered >= 0.87 * runs
+    assert naive <= 0.6 * runs
+
+
+def test_the_correlation_time_is_that_of_the_process() -> None:
+    random = np.random.default_rng(1)
+    # (1 + 0.9) / (1 - 0.9) = 19 for the process itself.
+    found = np.median([correlation_time(_dependent(random, 20_000)) for _ in range(15)])
+    assert found == pytest.approx(19, rel=0.25)
+    assert correlation_time(random.normal(size=20_000)) < 2
+    assert correlation_time(np.ones(100)) == 1
+
+
+def test_the_interval_of_a_mean_covers_it() -> None:
+    random, runs = np.random.default_rng(2), 400
+    intervals = [mean_interval(random.exponential(size=300)) for _ in range(runs)]
+    missed = sum(not (low <= 1 <= high) for low, high in filter(None, intervals))
+    assert missed <= 37
+    assert mean_interval(np.ones(4)) is None
+
+
+@given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=300))
+def test_a_summary_is_in_order_and_made_of_samples(values: list[float]) -> None:
+    found = summarise(np.array(values))
+    assert found.count == len(values)
+    assert found.quantiles[0] == min(values)
+    assert found.quantiles[100] == max(values)
+    assert list(found.quantiles) == sorted(found.quantiles)
+    assert set(found.quantiles) <= set(values)
+    told = [percentile.value for percentile in found.percentiles.values() if percentile.value is not None]
+    assert told == sorted(told)
+    for percentile in found.percentiles.values():
+        if percentile.ci95 is not None:
+            assert percentile.value is not None
+            assert percentile.ci95[0] <= percentile.value <= percentile.ci95[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "told", "bounded"),
+    [
+        (1, set(), set()),
+        (5, {0.5}, set()),
+        (10, {0.5, 0.9}, {0.5}),
+        (100, {0.5, 0.9, 0.95, 0.99}, {0.5, 0.9, 0.95}),
+        (999, {0.5, 0.9, 0.95, 0.99}, {0.5, 0.9, 0.95, 0.99}),
+        (4000, {0.5, 0.9, 0.95, 0.99, 0.999}, {0.5, 0.9, 0.95, 0.99, 0.999}),
+    ],
+)
+def test_too_few_samples_give_no_percentile_or_no_interval(
+    count: int, told: set[float], bounded: set[float]
+) -> None:
+    # Multiples of the golden ratio: evenly spread, and no block differs from another.
+    found = summarise(1 + np.arange(count, dtype=np.float64) * 0.6180339887 % 1)
+    assert {share for share, each in found.percentiles.items() if each.value is not None} == told
+    assert {share for share, each in found.percentiles.items() if each.ci95 is not None} == bounded
+
+
+def test_jitter_is_the_change_from_one_to_the_next() -> None:
+    assert summarise(np.array([1.0, 3.0, 2.0])).jitter == pytest.approx(1.5)
+    assert summarise(np.array([1.0])).jitter is None
+
+
+def test_ranks_are_nearest_ranks() -> None:
+    assert [nearest_rank(10, share) for share in (0.1, 0.5, 0.9, 0.91, 0.999)] == [1, 5, 9, 10, 10]
+    assert nearest_rank(1000, 0.07) == 70
+
+
+def test_no_samples_are_no_summary() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        summarise(np.array([]))
+
+
+def test_a_normal_latency_has_a_normal_median() -> None:
+    samples = np.array([NormalDist(5, 1).inv_cdf(share) for share in (np.arange(999) + 1) / 1000])
+    assert summarise(samples).median == pytest.approx(5)
