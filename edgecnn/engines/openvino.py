@@ -20,7 +20,7 @@ from edgecnn.spec import ModelSpec, Precision
 
 with without_telemetry():
     import openvino
-    from openvino import CompiledModel, ConstOutput, InferRequest
+    from openvino import CompiledModel, ConstOutput, InferRequest, Node
 
 __all__ = ["OpenVinoEngine"]
 
@@ -96,17 +96,20 @@ def _info(compiled: CompiledModel, precision: Precision) -> EngineInfo:
 
 def _precision(compiled: CompiledModel, own: Precision) -> Precision:
     """What the kernels really run in, those in float taken by the narrowest; ``own`` is the artifact's."""
-    kernels = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
-    types = {
-        kernel["runtimePrecision"].astype(str)
-        for kernel in kernels
-        if kernel["layerType"].astype(str) in _ARITHMETIC
-    }
+    graph = compiled.get_runtime_model()  # held: what is read of it below lies in its memory
+    kernels = [_kernel(node) for node in graph.get_ops()]
+    types = {precision for kind, precision in kernels if kind in _ARITHMETIC}
     if own in ("int8", "mixed") and (types & _INTEGERS or not types):
         return own
     floats = [name for name in ("bf16", "f16", "f32") if name in types]
     hint: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     return _OF_TYPES[floats[0] if floats else hint]
+
+
+def _kernel(node: Node) -> tuple[str, str]:
+    """The kind of a kernel and the type that it computes in."""
+    info = node.get_rt_info()
+    return info["layerType"].astype(str), info["runtimePrecision"].astype(str)
 
 
 def _require_asked(info: EngineInfo, options: EngineOptions) -> None:

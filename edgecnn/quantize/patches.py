@@ -53,8 +53,8 @@ def measure_moments(
 ) -> Iterator[tuple[onnx.NodeProto, Moments]]:
     """The layers of ``model`` with the moments of what they read, a few layers at a time.
 
-    Convolutions over two dimensions and products (``weighted_nodes``) count, where their padding is stated
-    and their input is computed; others are left out.
+    Convolutions over two dimensions and products (``weighted_nodes``) count, where their input is computed;
+    others are left out.
 
     Args:
         model: in float32.
@@ -74,7 +74,7 @@ def measure_moments(
 def _plain(node: onnx.NodeProto, index: GraphIndex) -> bool:
     if node.op_type == "Gemm":
         return not attribute(node, "transA", 0)
-    return index.constant(node.input[1]).ndim == 4 and attribute(node, "auto_pad", b"NOTSET") == b"NOTSET"
+    return bool(index.constant(node.input[1]).ndim == 4)
 
 
 def _portions(nodes: Iterable[onnx.NodeProto], index: GraphIndex) -> Iterator[list[onnx.NodeProto]]:
@@ -129,13 +129,28 @@ def _patches(
     """(G, patches, K) of a batch; of a convolution, at positions drawn by a fixed seed."""
     if node.op_type == "Gemm":
         return values.reshape(1, len(values), -1).astype(np.float64)
-    top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
     (down, along), (tall, wide) = attribute(node, "strides", [1, 1]), attribute(node, "dilations", [1, 1])
-    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
     window = ((kernel[0] - 1) * tall + 1, (kernel[1] - 1) * wide + 1)
+    padded = np.pad(values, ((0, 0), (0, 0), *_padding(node, values.shape[2:], window, (down, along))))
     every = sliding_window_view(padded, window, axis=(2, 3))[:, :, ::down, ::along, ::tall, ::wide]
     images, channels, height, width = every.shape[:4]
     drawn = np.random.default_rng(0).permutation(height * width)[:_POSITIONS]
     chosen = every[:, :, drawn // width, drawn % width].transpose(1, 0, 2, 3, 4)  # C, N, positions, kernel
     grouped = chosen.reshape(groups, channels // groups, images * len(drawn), -1)
     return grouped.transpose(0, 2, 1, 3).reshape(groups, images * len(drawn), -1).astype(np.float64)
+
+
+def _padding(
+    node: onnx.NodeProto, sizes: Sequence[int], window: Sequence[int], strides: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Before and after each of the two dimensions, as ONNX's Conv defines ``pads`` and ``auto_pad``."""
+    automatic = attribute(node, "auto_pad", b"NOTSET")
+    if automatic not in (b"SAME_UPPER", b"SAME_LOWER"):
+        pads = attribute(node, "pads", [0, 0, 0, 0])
+        return [(pads[0], pads[2]), (pads[1], pads[3])]
+    found = []
+    for size, span, stride in zip(sizes, window, strides, strict=True):
+        total = max((-(-size // stride) - 1) * stride + span - size, 0)
+        less, more = total // 2, total - total // 2
+        found.append((less, more) if automatic == b"SAME_UPPER" else (more, less))
+    return found

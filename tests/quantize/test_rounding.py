@@ -118,10 +118,13 @@ def test_moments_are_those_of_what_a_convolution_multiplies(groups: int, attribu
     assert variances == pytest.approx(per_channel.var(axis=1), rel=1e-4)
 
 
-def test_a_convolution_that_leaves_its_padding_open_is_left_alone() -> None:
-    model = convolution(1, auto_pad="SAME_UPPER")
-    assert list(measure_moments(model, IMAGES, threads=1)) == []
-    assert round_layers(model, IMAGES, 127, threads=1) == {}
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+def test_padding_that_follows_from_the_sizes_is_found(auto_pad: str) -> None:
+    model = convolution(1, auto_pad=auto_pad, strides=[2, 1])
+    ((_, moments),) = measure_moments(model, IMAGES, threads=1)
+    means = GraphIndex(model.graph).constant("w").reshape(4, -1) @ moments.mean[0]
+    outputs = Session(model, threads=1).run(IMAGES)[0]
+    assert means == pytest.approx(outputs.mean(axis=(0, 2, 3)), rel=1e-4, abs=1e-5)
 
 
 def test_few_covariances_are_held_at_a_time(small: SmallOf, monkeypatch: pytest.MonkeyPatch) -> None:
