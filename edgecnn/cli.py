@@ -29,6 +29,10 @@ COMMANDS = {
         "What a model file holds: spec, precision, quantisation.",
     ),
     "bench": ("edgecnn.commands.bench:bench", "Latency, throughput, memory and energy of models in engines."),
+    "compare": (
+        "edgecnn.commands.compare:compare",
+        "The whole matrix of networks, engines and precisions, and its report.",
+    ),
     "pick": ("edgecnn.commands.pick:pick", "The variant to ship under stated limits."),
     "tune": ("edgecnn.commands.tune:tune_command", "Instances, threads and batch that suit this machine."),
     "doctor": ("edgecnn.commands.doctor:doctor", "Which engines open here, and why the others do not."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -60,8 +61,9 @@ class BenchPlan:
     """Every model in every engine, with every number of threads and every batch size.
 
     Attributes:
-        models: artifacts.
+        models: artifacts, each of which runs in each of ``engines``.
         engines: what runs them.
+        pairs: further artifacts, each with what runs it alone.
         batches: images of one call; empty for 1, or what a model is fixed to.
         threads: that work on one call; empty for what the engine's options say, else the cores shared among
             the instances.
@@ -82,8 +84,9 @@ class BenchPlan:
         UsageError: values that make no sense, or not together.
     """
 
-    models: tuple[Artifact, ...]
-    engines: tuple[EngineChoice, ...]
+    models: tuple[Artifact, ...] = ()
+    engines: tuple[EngineChoice, ...] = ()
+    pairs: tuple[tuple[Artifact, EngineChoice], ...] = ()
     batches: tuple[int, ...] = ()
     threads: tuple[int, ...] = ()
     scenario: ScenarioName = "single"
@@ -99,7 +102,7 @@ class BenchPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.models or not self.engines:
+        if not self._pairs:
             raise UsageError("There is nothing to measure.", "Name at least one model and one engine.")
         _require_positive("--duration", self.duration_s)
         _require_positive("--qps", self.target_qps)
@@ -121,14 +124,17 @@ class BenchPlan:
         """All combinations, each once, in the order of models, engines, threads and batches."""
         found = (
             PlannedVariant(model, choice, batch)
-            for model in self.models
-            for engine in self.engines
+            for model, engine in self._pairs
             for choice in self._with_threads(engine)
             for batch in self.batches or (_default_batch(model),)
         )
         return tuple(
             {(str(each.artifact.path), each.choice.text, each.batch): each for each in found}.values()
         )
+
+    @property
+    def _pairs(self) -> tuple[tuple[Artifact, EngineChoice], ...]:
+        return (*product(self.models, self.engines), *self.pairs)
 
     @property
     def baseline_index(self) -> int:
@@ -208,7 +214,7 @@ class BenchPlan:
             )
 
     def _check_threads(self) -> None:
-        both = [choice.text for choice in self.engines if choice.options.threads is not None]
+        both = [choice.text for _, choice in self._pairs if choice.options.threads is not None]
         if self.threads and both:
             raise UsageError(
                 f"--threads and the options of --engine {both[0]} both say how many threads.",

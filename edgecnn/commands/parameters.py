@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import click
 
-__all__ = ["BatchType", "NumbersType", "SizeType"]
+__all__ = ["BatchType", "NumbersType", "SizeType", "WordsType"]
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -61,3 +62,24 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg]
         if not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) and int(part) for part in parts):
             self.fail(f"{value!r} is no list of whole numbers from 1, such as 1,2,4.", param, ctx)
         return tuple(dict.fromkeys(map(int, parts)))
+
+
+class WordsType(click.ParamType):  # type: ignore[type-arg]
+    """Some of a few words, separated by commas: "fp32,int8"."""
+
+    name = "WORD,..."
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The words, each once, in their order; a tuple, which a default may be, passes unchanged."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        for part in parts:
+            if part not in self.words:
+                self.fail(f"{part!r} is none of {', '.join(self.words)}.", param, ctx)
+        return tuple(dict.fromkeys(parts))

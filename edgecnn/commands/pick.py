@@ -23,7 +23,7 @@ from edgecnn.reports.result_file import read_results
 __all__ = ["DEFAULT_RESULTS", "pick"]
 
 #: What ``edgecnn compare`` writes when nothing else is said.
-DEFAULT_RESULTS = Path("results.json")
+DEFAULT_RESULTS = Path("comparison/results.json")
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _PERCENTILES = {percentile_text(percentile): percentile for percentile in PERCENTILES}
@@ -91,7 +91,7 @@ def pick(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click
     """The best variant that holds every limit, the runner-up, and what each limit costs.
 
     RESULTS are files of compare, bench or validate; what several of them measured of a variant is joined. If
-    none is named, it is results.json in this folder. A variant of which a needed figure was not measured is
+    none is named, it is comparison/results.json. A variant of which a needed figure was not measured is
     not considered. Exits with 3 when nothing fits, and names what comes nearest.
     """
     request = _Request(**options)

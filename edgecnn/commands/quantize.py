@@ -13,19 +13,16 @@ from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_model
 from edgecnn.commands.quantization_report import print_outcome, save_front
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source
-from edgecnn.environment import Environment, describe_environment, usable_cores
+from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import ArtifactError, DependencyMissingError, GateError
-from edgecnn.quantize.settings import CPUS, RECIPE_NAMES, TARGETS, Cpu, QuantizeSettings
+from edgecnn.quantize.settings import CPUS, RECIPE_NAMES, TARGETS, QuantizeSettings, this_cpu
 from edgecnn.reports.result import Gate, ResultFile
 from edgecnn.reports.result_file import encode_results
 
 if TYPE_CHECKING:
     from edgecnn.quantize.pipeline import Outcome
 
-__all__ = ["quantize", "this_cpu"]
-
-_ARM = frozenset({"asimd", "neon"})
-_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+__all__ = ["quantize"]
 
 
 @click.command()
@@ -114,14 +111,6 @@ def _settings(options: dict[str, Any]) -> QuantizeSettings:
         images=options["images"],
         threads=options["threads"] or usable_cores(),
     )
-
-
-def this_cpu(environment: Environment) -> Cpu:
-    """The kind of this machine's CPU; where it is not known, the one whose files are right everywhere."""
-    known = set(environment.instruction_sets or ())
-    if known & _ARM:
-        return "arm"
-    return "vnni" if known & _VNNI else "x86"
 
 
 def _opened(text: str | None, split: Split, terminal: Terminal) -> LabelledImages | None:

@@ -10,7 +10,7 @@ from edgecnn.engines import ENGINES, Engine, EngineOptions, engine_type, open_en
 from edgecnn.engines.option_text import format_options, parse_options
 from edgecnn.errors import UnknownNameError
 
-__all__ = ["EngineChoice", "open_choice", "parse_choice"]
+__all__ = ["EngineChoice", "open_choice", "parse_choice", "parse_choices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,23 @@ def parse_choice(text: str) -> EngineChoice:
     understands = _understands(name)
     given = EngineOptions() if options is None else parse_options(name, understands, options)
     return EngineChoice(text.strip(), name, given)
+
+
+def parse_choices(text: str) -> tuple[EngineChoice, ...]:
+    """The choices of a list: "torch,ort:threads=1,arena=off,openvino" is three engines.
+
+    What follows a comma is an option of the engine before it if it has an equals sign and no colon before it.
+
+    Raises:
+        EdgecnnError: as :func:`parse_choice`.
+    """
+    parts: list[str] = []
+    for piece in text.split(","):
+        if parts and "=" in piece and ":" not in piece.partition("=")[0]:
+            parts[-1] += f",{piece}"
+        else:
+            parts.append(piece)
+    return tuple(parse_choice(part) for part in parts)
 
 
 def open_choice(choice: EngineChoice, artifact: Artifact) -> Engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,7 +67,7 @@ class OpenVinoEngine(OpenEngine):
         _require_match(compiled, artifact)
         info = _info(compiled, _precision(compiled, spec.precision))
         _require_asked(info, options)
-        super().__init__(spec, info, partial(_infer, compiled, deque(), _output_index(compiled, spec), spec))
+        super().__init__(spec, info, _Requests(compiled, spec).infer)
 
     @classmethod
     def check(cls) -> EngineInfo:
@@ -127,31 +126,53 @@ def _require_asked(info: EngineInfo, options: EngineOptions) -> None:
         )
 
 
-def _infer(
-    compiled: CompiledModel, idle: deque[InferRequest], output: int, spec: ModelSpec, batch: Batch
-) -> NDArray[Any]:
-    """Run on an idle request, or on a new one; there are never more than there were callers at once.
+class _Requests:
+    """Infer requests of a compiled model: one for each caller that there ever was at the same time."""
 
-    The tensors are set and read one by one: the dictionaries of ``InferRequest.infer`` cost 10 microseconds
-    more a call.
-    """
-    try:
-        request = idle.pop()
-    except IndexError:
-        request = compiled.create_infer_request()
-    try:
+    def __init__(self, compiled: CompiledModel, spec: ModelSpec) -> None:
+        self._compiled, self._spec = compiled, spec
+        self._output = _output_index(compiled, spec)
+        self._idle: deque[InferRequest] = deque()
+        self._proven: set[int] = set()
+
+    def infer(self, batch: Batch) -> NDArray[Any]:
+        """Run on an idle request, or on a new one.
+
+        The tensors are set and read one by one: the dictionaries of ``InferRequest.infer`` cost 10
+        microseconds more a call.
+        """
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         flags = batch.flags
         readable = batch if flags.c_contiguous and flags.writeable else np.require(batch, None, ("C", "W"))
-        request.set_input_tensor(openvino.Tensor(readable, shared_memory=True))
-        request.infer(share_outputs=True)
-        scores: NDArray[Any] = request.get_output_tensor(output).data.copy()
-    except ERRORS as error:
-        raise EngineError(
-            f"OpenVINO failed to run {spec.network!r}: {reason(error)}",
-            "If memory is short, try a smaller batch; otherwise export the model again with --batch dynamic.",
-        ) from error
-    idle.append(request)
-    return scores
+        try:
+            request.set_input_tensor(openvino.Tensor(readable, shared_memory=True))
+            self._run(request, len(batch))
+            scores: NDArray[Any] = request.get_output_tensor(self._output).data.copy()
+        except ERRORS as error:
+            raise EngineError(
+                f"OpenVINO failed to run {self._spec.network!r}: {reason(error)}",
+                "If memory is short, try a smaller batch; "
+                "otherwise export the model again with --batch dynamic.",
+            ) from error
+        self._idle.append(request)
+        return scores
+
+    def _run(self, request: InferRequest, images: int) -> None:
+        """Run in the caller's own thread once a batch size has been seen to run; at first in another one.
+
+        When ``infer`` fails, OpenVINO 2026.4 leaves its task in a queue of the thread, and the next ``infer``
+        there, of whatever model, runs the freed task: the process dies. ``start_async`` costs a change of
+        threads, and fails cleanly.
+        """
+        if images in self._proven:
+            request.infer(share_outputs=True)
+            return
+        request.start_async()
+        request.wait()
+        self._proven.add(images)
 
 
 def _output_index(compiled: CompiledModel, spec: ModelSpec) -> int:

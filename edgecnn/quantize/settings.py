@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from edgecnn.environment import Environment
 from edgecnn.errors import UsageError
 
-__all__ = ["CPUS", "RECIPE_NAMES", "TARGETS", "Cpu", "QuantizeSettings", "RecipeName", "Target"]
+__all__ = [
+    "CPUS",
+    "RECIPE_NAMES",
+    "TARGETS",
+    "Cpu",
+    "QuantizeSettings",
+    "RecipeName",
+    "Target",
+    "this_cpu",
+]
 
 Target = Literal["ort", "openvino", "trt"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -18,6 +28,9 @@ RECIPE_NAMES: tuple[RecipeName, ...] = get_args(RecipeName)
 #: "vnni": x86 with 8-bit dot products; "x86": without, where 8-bit sums saturate; "arm".
 Cpu = Literal["vnni", "x86", "arm"]
 CPUS: tuple[Cpu, ...] = get_args(Cpu)
+
+_ARM = frozenset({"asimd", "neon"})
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +71,11 @@ class QuantizeSettings:
                 "TensorRT builds no networks whose ranges are found at run time.",
                 "Pass --recipe auto, minmax, percentile, entropy, mse, weights or fp16.",
             )
+
+
+def this_cpu(environment: Environment) -> Cpu:
+    """The kind of this machine's CPU; where it is not known, the one whose files are right everywhere."""
+    known = set(environment.instruction_sets or ())
+    if known & _ARM:
+        return "arm"
+    return "vnni" if known & _VNNI else "x86"

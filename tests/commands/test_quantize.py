@@ -334,7 +334,7 @@ def test_no_front_where_nothing_was_searched(case: Case) -> None:
 )
 def test_this_cpu(sets: tuple[str, ...] | None, cpu: str) -> None:
     environment: Environment = replace(describe_environment(()), instruction_sets=sets)
-    assert command.this_cpu(environment) == cpu
+    assert this_cpu(environment) == cpu
 
 
 @pytest.mark.parametrize(("cpu", "scheme"), [("vnni", "uint8"), ("x86", "7"), ("arm", "int8 activations")])

@@ -181,6 +181,19 @@ def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
         engine.run(BATCH)
 
 
+def test_a_failed_run_leaves_the_next_ones_whole(tmp_path: Path) -> None:
+    """In OpenVINO's own ``infer`` a failure makes the next run of the thread crash the process."""
+    half = model(node("Reshape", "x", "w"), w=np.array([2, 3], np.int64))
+    failing = save_artifact(half, SPEC, tmp_path / "failing.onnx")
+    sound = save_artifact(model(node("Identity")), SPEC, tmp_path / "sound.onnx")
+    with opened(failing) as broken, opened(sound) as whole:
+        for _ in range(5):
+            with pytest.raises(EngineError, match="failed to run 'tiny'"):
+                broken.run(BATCH[:1])
+            assert np.array_equal(broken.run(BATCH), BATCH.reshape(2, 3))
+            assert np.array_equal(whole.run(BATCH), BATCH.reshape(2, 3))
+
+
 def test_without_a_cpu_plugin_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     class Bare:
         available_devices: tuple[str, ...] = ("NPU",)

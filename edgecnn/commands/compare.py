@@ -1,0 +1,255 @@
+"""``edgecnn compare``: the whole matrix of networks, engines and precisions, and its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.commands.comparison_report import gate_against, write_reports
+from edgecnn.commands.console import Terminal, terminal_options
+from edgecnn.commands.model_argument import ModelOptions, resolve_model
+from edgecnn.commands.parameters import WordsType
+from edgecnn.commands.result_table import print_rows
+from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source, subset
+from edgecnn.engines.choice import EngineChoice, parse_choices
+from edgecnn.errors import DependencyMissingError, EdgecnnError, UsageError
+from edgecnn.reports.result_file import encode_results, read_results
+from edgecnn.reports.rows import rows_of
+
+if TYPE_CHECKING:
+    from edgecnn.compare import ComparePlan, MatrixOutcome, Subject
+
+__all__ = ["DEFAULT_FOLDER", "compare"]
+
+#: Where reports go, and what can be used again.
+DEFAULT_FOLDER = Path("comparison")
+
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+#: Steps of the progress bar.
+_STEPS = 1000
+
+#: Endings of a file of weights in a folder of them, the first that is there.
+_WEIGHT_ENDINGS = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What the user asked for; the fields are the options."""
+
+    networks: tuple[str, ...]
+    engines: tuple[str, ...]
+    precisions: tuple[str, ...]
+    weights: tuple[str, ...]
+    seed: int
+    data: str | None
+    calib: str | None
+    classes: Path | None
+    limit: int | None
+    images: int | None
+    max_drop: float
+    batch: int
+    threads: int | None
+    duration: float
+    memory: bool
+    fresh: bool
+    baseline: Path | None
+    plots: Path | None
+    output: Path
+
+    @property
+    def choices(self) -> tuple[EngineChoice, ...]:
+        found = [choice for text in self.engines for choice in parse_choices(text)]
+        return tuple({choice.text: choice for choice in found}.values())
+
+    def weights_of(self, network: str) -> str | None:
+        """What was said of the weights of ``network``, or of all; of a folder, its file there."""
+        named = dict(each.partition("=")[::2] for each in self.weights if "=" in each)
+        for_all = [each for each in self.weights if "=" not in each]
+        text = named.get(network, for_all[-1] if for_all else None)
+        if text is None or not Path(text).is_dir():
+            return text
+        for ending in _WEIGHT_ENDINGS:
+            if (path := Path(text) / f"{network}{ending}").is_file():
+                return str(path)
+        raise UsageError(
+            f"{text} has no weights of {network}: no {network}.pth, .pt or .safetensors.",
+            f"Put them there, or pass --weights {network}=PATH|pretrained|random, too.",
+        )
+
+
+@click.command()
+@click.argument("networks", metavar="NET...", nargs=-1, required=True)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("ort",),
+    show_default=True,
+    metavar="E,...",
+    help="As 'torch,ort,openvino' or 'ort:threads=1,arena=off'.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    type=WordsType(_PRECISIONS),
+    default=("fp32", "int8"),
+    show_default="fp32,int8",
+    help=f"Of {', '.join(_PRECISIONS)}.",
+)
+@click.option("--data", metavar="DATA", help=f"Labelled images to measure accuracy on: {SOURCE_FORMS}.")
+@click.option(
+    "--calib", metavar="DATA", help="Images to quantise by.  [default: the training part of --data]"
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="[NET=]pretrained|random|PATH",
+    help="Of networks given by name; for all, or for one. A folder holds NET.pth for each.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="From WordNet ids to class indices: columns index,wnid,name.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Measure on so many images, evenly spaced.")
+@click.option("--images", type=click.IntRange(min=2), help="Quantise by so many images at most.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    metavar="POINTS",
+    help="Top-1 that int8 may lose.",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of one call; all cores if not given.")
+@click.option(
+    "--duration", type=float, default=3.0, show_default=True, metavar="S", help="Seconds for each variant."
+)
+@click.option("--memory/--no-memory", default=True, show_default=True, help="Measure memory, too.")
+@click.option("--fresh", is_flag=True, help="Make and measure again what is there from earlier runs.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="OLD.json",
+    help="Exit with 3 if anything got slower, bigger or less accurate than in these results.",
+)
+@click.option(
+    "--plots", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="PNG and SVG, too."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_FOLDER,
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the reports, and for what an interrupted run can go on from.",
+)
+@terminal_options
+def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click's own
+    """Export, quantise, validate and benchmark every NET in every engine and precision.
+
+    NET is the name of a network, for which --weights says which, or a model file in fp32. What is known from
+    an earlier run into the same folder, by the content of models and images, is not measured again.
+
+    Written into the folder: results.json, results.csv, results.md and report.html, one page that needs no
+    network. 'edgecnn pick' chooses from results.json.
+
+    What fails is named with its reason and the others go on; the exit code is then 1.
+    """
+    request = _Request(**options)
+    baseline = None if request.baseline is None else read_results(request.baseline)
+    plan = _plan(request, terminal)
+    outcome = _run(plan, terminal)
+    reports = write_reports(outcome.document, plan.data, request.output, request.plots, terminal)
+    if terminal.json:
+        terminal.line(encode_results(outcome.document))
+    else:
+        print_rows(terminal, rows_of(outcome.document.results))
+        terminal.line(f"Reports: {', '.join(map(str, reports))}")
+    _tell(outcome, terminal)
+    if baseline is not None:
+        gate_against(baseline, outcome.document, terminal)
+    if outcome.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
+    try:
+        from edgecnn.compare import ComparePlan
+    except ModuleNotFoundError as error:
+        raise DependencyMissingError(error.name or "onnxruntime", "Comparing", "cpu") from error
+    choices = request.choices
+    data = _opened(request.data, "test", terminal)
+    needs_images = "int8" in request.precisions
+    calibration = _opened(request.calib or request.data, "train", terminal) if needs_images else None
+    return ComparePlan(
+        subjects=tuple(_subject(request, name, terminal) for name in dict.fromkeys(request.networks)),
+        engines=choices,
+        precisions=request.precisions,  # type: ignore[arg-type]
+        folder=request.output,
+        data=None if data is None else subset(data, request.limit),
+        calibration=calibration,
+        images=request.images,
+        classes=request.classes,
+        max_drop=request.max_drop,
+        batch=request.batch,
+        threads=request.threads,
+        duration_s=request.duration,
+        memory=request.memory,
+        fresh=request.fresh,
+    )
+
+
+def _opened(text: str | None, split: Split, terminal: Terminal) -> LabelledImages | None:
+    return None if text is None else open_source(text, split=split, announce=terminal.detail)
+
+
+def _subject(request: _Request, name: str, terminal: Terminal) -> Subject:
+    """The network ``name``; what keeps it from being exported is kept, so that the others go on.
+
+    Raises:
+        UsageError: the name or its weights make no sense.
+    """
+    from edgecnn.compare import Subject
+
+    options = ModelOptions(weights=request.weights_of(name), seed=request.seed)
+    try:
+        return Subject(name, resolve_model(name, options, terminal.note))
+    except UsageError:
+        raise
+    except EdgecnnError as error:
+        return Subject(name, None, str(error))
+
+
+def _run(plan: ComparePlan, terminal: Terminal) -> MatrixOutcome:
+    from edgecnn.compare import run_matrix
+
+    with terminal.progress("Comparing", _STEPS) as advance:
+        done, saying = 0, ""
+
+        def observe(text: str, share: float) -> None:
+            nonlocal done, saying
+            if text != saying:
+                terminal.note(text)
+            steps = max(0, int(_STEPS * share) - done)
+            done, saying = done + steps, text
+            advance(steps)
+
+        return run_matrix(plan, observe)
+
+
+def _tell(outcome: MatrixOutcome, terminal: Terminal) -> None:
+    for reason in outcome.left_out:
+        terminal.note(f"Left out: {reason}")
+    for warning in dict.fromkeys(text for result in outcome.document.results for text in result.warnings):
+        terminal.detail(f"Note: {warning}")
+    for problem in outcome.problems:
+        terminal.warn(problem)

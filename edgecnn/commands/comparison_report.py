@@ -1,0 +1,81 @@
+"""The files of a comparison, and its gate against an older one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecnn.atomic import replacing
+from edgecnn.commands.console import Terminal
+from edgecnn.data import LabelledImages
+from edgecnn.errors import DependencyMissingError, GateError, ResultError
+from edgecnn.reports.csv_file import csv_text
+from edgecnn.reports.markdown import markdown_table
+from edgecnn.reports.page_gallery import wanted_images
+from edgecnn.reports.regression import compare_to_baseline
+from edgecnn.reports.result import ResultFile
+from edgecnn.reports.result_file import write_results
+from edgecnn.reports.rows import rows_of
+
+__all__ = ["gate_against", "write_reports"]
+
+
+def write_reports(
+    document: ResultFile, data: LabelledImages | None, folder: Path, plots: Path | None, terminal: Terminal
+) -> list[Path]:
+    """Write results.json, .csv, .md and report.html into ``folder``, and the plots; what was written.
+
+    Without matplotlib and jinja2 the page is left out, with a warning that says what installs them.
+
+    Raises:
+        ResultError: a file cannot be written.
+        DependencyMissingError: plots are asked for, and matplotlib is not installed.
+    """
+    written = [folder / "results.json", folder / "results.csv", folder / "results.md"]
+    write_results(document, written[0])
+    _write(csv_text(document.results), written[1])
+    _write(markdown_table(document.results), written[2])
+    try:
+        from edgecnn.compare.thumbnails import thumbnails_of
+        from edgecnn.reports.html import write_page
+
+        keys = wanted_images(rows_of(document.results))
+        pictures = {} if data is None else thumbnails_of(data, keys)
+        write_page(document, folder / "report.html", pictures, "edgecnn comparison")
+        written.append(folder / "report.html")
+    except DependencyMissingError as error:
+        terminal.warn(f"No page was written. {error}")
+    if plots is not None:
+        from edgecnn.reports.plots import write_plots
+
+        written += [path for path in write_plots(document, plots) if path.suffix == ".png"]
+    return written
+
+
+def gate_against(old: ResultFile, new: ResultFile, terminal: Terminal) -> None:
+    """Say what got worse from ``old`` to ``new``.
+
+    Raises:
+        GateError: something did.
+    """
+    found = compare_to_baseline(old, new)
+    for note in found.notes:
+        terminal.note(note)
+    for finding in found.findings:
+        terminal.warn(finding.sentence)
+    if found.findings:
+        raise GateError(
+            f"{len(found.findings)} figures of {found.compared} variants are worse than in the baseline.",
+            "They are named above. If that is intended, make these results the new baseline.",
+        )
+    terminal.note(f"Nothing got worse than the baseline in {found.compared} variants.")
+
+
+def _write(text: str, path: Path) -> None:
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResultError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Free some space or choose another folder with -o.",
+        ) from error

@@ -1,0 +1,109 @@
+"""The accuracy of the cells of one network: each image is decoded once and runs in all that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgecnn.artifact import Artifact
+from edgecnn.compare.store import Store, key_of
+from edgecnn.data import LabelledImages, fingerprint, map_labels
+from edgecnn.engines import Engine
+from edgecnn.engines.choice import EngineChoice
+from edgecnn.environment import usable_cores
+from edgecnn.errors import EdgecnnError
+from edgecnn.reports.result import Result, Variant
+from edgecnn.reports.variant import variant_of
+from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
+
+__all__ = ["AccuracyPass", "Contestant"]
+
+#: Images per run of a pass.
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """An artifact and what runs it."""
+
+    artifact: Artifact
+    choice: EngineChoice
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyPass:
+    """Measures accuracy against a reference.
+
+    Attributes:
+        source: the images.
+        classes: table from WordNet ids to class indices; None to find it by itself.
+        store: of what is known.
+        reference: what the others are compared with, image by image.
+    """
+
+    source: LabelledImages
+    classes: Path | None
+    store: Store
+    reference: Contestant
+
+    def results(
+        self, contestants: Sequence[Contestant], advance: Callable[[int], None] = lambda _: None
+    ) -> list[Result | EdgecnnError]:
+        """A result for each of ``contestants``, or why there is none.
+
+        Args:
+            contestants: what to measure; the reference may be among them.
+            advance: told how many more images are done.
+
+        Raises:
+            EdgecnnError: the reference does not run, or the images cannot be used.
+        """
+        keys = [self._key(contestant) for contestant in contestants]
+        found: dict[str, Result | EdgecnnError] = {}
+        for key in keys:
+            if known := self.store.known(key):
+                found[key] = known[0]
+        missing = {key: each for key, each in zip(keys, contestants, strict=True) if key not in found}
+        if missing:
+            found |= self._measured(missing, advance)
+        return [found[key] for key in keys]
+
+    def _measured(
+        self, missing: dict[str, Contestant], advance: Callable[[int], None]
+    ) -> dict[str, Result | EdgecnnError]:
+        settings = PassSettings(batch=_BATCH, workers=usable_cores())
+        found: dict[str, Result | EdgecnnError] = {}
+        with ExitStack() as stack:
+            open_now = [(self._key(self.reference), self.reference, self._opened(self.reference, stack))]
+            for key, contestant in missing.items():
+                if key == open_now[0][0]:
+                    continue
+                try:
+                    open_now.append((key, contestant, self._opened(contestant, stack)))
+                except EdgecnnError as error:
+                    found[key] = error
+            labels = map_labels(self.source, self.reference.artifact.spec.classes, self.classes)
+            engines = [engine for _, _, engine in open_now]
+            evaluation = evaluate(engines, self.source, labels, settings, paired=True, observer=advance)
+            variants = [(_variant(each, engine), engine) for _, each, engine in open_now]
+            results = measured_results(evaluation, variants, self.source, settings, Wanted(paired=True))
+        for (key, _, _), result in zip(open_now, results, strict=True):
+            self.store.keep(key, (result,))
+            found[key] = result
+        return found
+
+    def _opened(self, contestant: Contestant, stack: ExitStack) -> Engine:
+        settings = PassSettings(batch=_BATCH, workers=usable_cores())
+        return stack.enter_context(open_for_pass(contestant.choice.text, contestant.artifact, settings))
+
+    def _key(self, contestant: Contestant) -> str:
+        both = [(each.artifact.sha256(), each.choice.text) for each in (self.reference, contestant)]
+        return key_of("accuracy", both, fingerprint(self.source), self.store.machine())
+
+
+def _variant(contestant: Contestant, engine: Engine) -> Variant:
+    options = contestant.choice.options
+    variant = variant_of(contestant.artifact, engine.info, options.batch or _BATCH)
+    return replace(variant, options=contestant.choice.other_options)

@@ -1,0 +1,198 @@
+"""Runs the matrix network by network; a cell that fails is named with its reason, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from edgecnn.artifact import Artifact
+from edgecnn.bench import BenchPlan, run_bench
+from edgecnn.compare.accuracy import AccuracyPass, Contestant
+from edgecnn.compare.artifacts import made_artifact
+from edgecnn.compare.cells import Cell, Making, cells_of
+from edgecnn.compare.plan import ComparePlan, Subject
+from edgecnn.compare.store import Store, key_of
+from edgecnn.engines.choice import parse_choice
+from edgecnn.environment import describe_environment
+from edgecnn.errors import EdgecnnError
+from edgecnn.reports.result import Result, ResultFile, Variant
+
+__all__ = ["MatrixOutcome", "run_matrix"]
+
+#: Told what happens, and how much of the whole is done, from 0 to 1.
+Observe = Callable[[str, float], None]
+
+#: How long the steps of a network take, roughly, in the unit of the benchmark of one cell.
+_QUANTISE, _VALIDATE, _BENCH = 10.0, 2.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixOutcome:
+    """What came of it.
+
+    Attributes:
+        document: a result for each cell, in the order of networks, engines and precisions.
+        left_out: what there cannot be, and why.
+        problems: accuracies that could not be measured, and why; the speed then still was.
+    """
+
+    document: ResultFile
+    left_out: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything that was asked for is missing."""
+        return bool(self.problems) or any(result.error is not None for result in self.document.results)
+
+
+def run_matrix(plan: ComparePlan, observe: Observe = lambda _text, _share: None) -> MatrixOutcome:
+    """Quantise, validate and benchmark every cell of ``plan``.
+
+    What was made or measured before, of the same content on the same machine with the same libraries, is not
+    made again: a run that was interrupted goes on where it was. The cells of one network are measured in
+    alternation, against the first of them.
+
+    Raises:
+        ResultError: the folder cannot be written.
+    """
+    environment = describe_environment()
+    store = Store(plan.folder / "cells", environment, plan.fresh)
+    cells, left_out = cells_of(plan)
+    progress = _Progress(observe, plan, cells)
+    results: list[Result] = []
+    problems: list[str] = []
+    for subject in plan.subjects:
+        row = _Row(plan, subject, store, progress)
+        results += row.results(cells)
+        problems += row.problems
+    observe("Done", 1.0)
+    document = ResultFile(environment=environment, results=tuple(results))
+    return MatrixOutcome(document, left_out, tuple(problems))
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Adds up what is done."""
+
+    observe: Observe
+    plan: ComparePlan
+    cells: Sequence[Cell]
+    done: float = 0.0
+
+    @property
+    def total(self) -> float:
+        makings = {cell.making for cell in self.cells} - {None}
+        each = _QUANTISE * len(makings) + len(self.cells) * (_BENCH + (_VALIDATE if self.plan.data else 0))
+        return max(1.0, each * len(self.plan.subjects))
+
+    def add(self, text: str, steps: float) -> None:
+        self.done += steps
+        self.observe(text, min(1.0, self.done / self.total))
+
+
+@dataclass(slots=True)
+class _Row:
+    """The cells of one network."""
+
+    plan: ComparePlan
+    subject: Subject
+    store: Store
+    progress: _Progress
+    failures: dict[Cell, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def results(self, cells: Sequence[Cell]) -> list[Result]:
+        if self.subject.artifact is None:
+            return [self._failed(cell, None, self.subject.error or "It was not exported.") for cell in cells]
+        artifacts = self._artifacts(self.subject.artifact, cells)
+        accuracies = self._accuracies(self.subject.artifact, artifacts) if self.plan.data else {}
+        measured = self._benchmarks(artifacts)
+        return [self._joined(cell, artifacts.get(cell), measured, accuracies) for cell in cells]
+
+    def _artifacts(self, base: Artifact, cells: Sequence[Cell]) -> dict[Cell, Artifact]:
+        made: dict[Making | None, Artifact] = {None: base}
+        reasons: dict[Making, str] = {}
+        for making in dict.fromkeys(cell.making for cell in cells):
+            if making is None:
+                continue
+            self._say(f"quantising for {making.target} ({making.recipe})", 0)
+            try:
+                made[making] = made_artifact(base, making, self.plan, lambda text: self._say(text, 0))
+            except EdgecnnError as error:
+                reasons[making] = str(error)
+            self._say(f"quantised for {making.target}", _QUANTISE)
+        for cell in cells:
+            if cell.making is not None and cell.making in reasons:
+                self.failures[cell] = reasons[cell.making]
+        return {cell: made[cell.making] for cell in cells if cell.making in made}
+
+    def _accuracies(self, base: Artifact, artifacts: dict[Cell, Artifact]) -> dict[Cell, Result]:
+        """Of the cells that could be validated."""
+        assert self.plan.data is not None
+        self._say(f"validating {len(artifacts)} variants on {len(self.plan.data)} images", 0)
+        run = AccuracyPass(
+            self.plan.data, self.plan.classes, self.store, Contestant(base, parse_choice("ort"))
+        )
+        contestants = [Contestant(artifact, cell.choice) for cell, artifact in artifacts.items()]
+        found: dict[Cell, Result] = {}
+        try:
+            results = run.results(contestants)
+        except EdgecnnError as error:
+            self.problems.append(f"The accuracy of {self.subject.name} could not be measured. {error}")
+            results = []
+        for cell, result in zip(artifacts, results, strict=False):
+            if isinstance(result, EdgecnnError):
+                self.failures[cell] = str(result)
+            else:
+                found[cell] = result
+        self._say("validated", _VALIDATE * len(artifacts))
+        return found
+
+    def _benchmarks(self, artifacts: dict[Cell, Artifact]) -> dict[Cell, Result]:
+        sound = {cell: artifact for cell, artifact in artifacts.items() if cell not in self.failures}
+        if not sound:
+            return {}
+        self._say(f"measuring {len(sound)} variants in turns", 0)
+        plan = BenchPlan(
+            pairs=tuple((artifact, cell.choice) for cell, artifact in sound.items()),
+            batches=(self.plan.batch,),
+            threads=() if self.plan.threads is None else (self.plan.threads,),
+            duration_s=self.plan.duration_s,
+            memory=self.plan.memory,
+        )
+        content = [(artifact.sha256(), cell.choice.text) for cell, artifact in sound.items()]
+        settings = (plan.batches, plan.threads, plan.duration_s, plan.memory)
+        key = key_of("bench", content, settings, self.store.machine())
+        found = self.store.remembered(key, lambda: tuple(run_bench(plan)))
+        self._say("measured", _BENCH * len(artifacts))
+        return dict(zip(sound, found, strict=True))
+
+    def _joined(
+        self,
+        cell: Cell,
+        artifact: Artifact | None,
+        measured: dict[Cell, Result],
+        accuracies: dict[Cell, Result],
+    ) -> Result:
+        if cell in self.failures or cell not in measured:
+            return self._failed(cell, artifact, self.failures.get(cell, "It was not measured."))
+        accuracy = accuracies.get(cell)
+        if accuracy is None:
+            return measured[cell]
+        return replace(measured[cell], accuracy=accuracy.accuracy, pace=accuracy.pace)
+
+    def _failed(self, cell: Cell, artifact: Artifact | None, reason: str) -> Result:
+        known = artifact or self.subject.artifact
+        variant = Variant(
+            network=self.subject.name if known is None else known.spec.network,
+            artifact="" if known is None else str(known.path),
+            sha256="" if known is None else known.sha256(),
+            precision=cell.precision,
+            engine=cell.choice.name,
+            options=cell.choice.other_options,
+        )
+        return Result(variant=variant, error=reason)
+
+    def _say(self, text: str, steps: float) -> None:
+        self.progress.add(f"{self.subject.name}: {text}", steps)
