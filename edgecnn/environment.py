@@ -25,6 +25,7 @@ PACKAGES = (
     "openvino",
     "nncf",
     "tensorrt-rtx",
+    "mlcommons-loadgen",
     "torch",
     "torchvision",
     "timm",

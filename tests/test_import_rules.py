@@ -57,6 +57,9 @@ OWNERS = {
     "rich": {"commands", "quantize/nncf"},
     "sklearn": {"data/digits"},
     "matplotlib": {"train", "reports"},
+    "jinja2": {"reports"},
+    "markupsafe": {"reports"},
+    "mlperf_loadgen": {"timing"},
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecnn.atomic import require_writable
 from edgecnn.commands.comparison_report import gate_against, write_reports
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, resolve_model
@@ -15,7 +16,7 @@ from edgecnn.commands.parameters import WordsType
 from edgecnn.commands.result_table import print_rows
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source, subset
 from edgecnn.engines.choice import EngineChoice, parse_choices
-from edgecnn.errors import DependencyMissingError, EdgecnnError, UsageError
+from edgecnn.errors import DependencyMissingError, EdgecnnError, ResultError, UsageError
 from edgecnn.reports.result_file import encode_results, read_results
 from edgecnn.reports.rows import rows_of
 
@@ -62,13 +63,18 @@ class _Request:
 
     @property
     def choices(self) -> tuple[EngineChoice, ...]:
-        found = [choice for text in self.engines for choice in parse_choices(text)]
-        return tuple({choice.text: choice for choice in found}.values())
+        return tuple(choice for text in self.engines for choice in parse_choices(text))
+
+    def model_options(self, name: str) -> ModelOptions:
+        """What resolves ``name``; a model file has its weights."""
+        weights = None if Path(name).is_file() else self.weights_of(name)
+        return ModelOptions(weights=weights, seed=self.seed)
 
     def weights_of(self, network: str) -> str | None:
         """What was said of the weights of ``network``, or of all; of a folder, its file there."""
-        named = dict(each.partition("=")[::2] for each in self.weights if "=" in each)
-        for_all = [each for each in self.weights if "=" not in each]
+        pairs = {each: each.partition("=") for each in self.weights}
+        named = {net: path for net, equals, path in pairs.values() if equals and net in self.networks}
+        for_all = [each for each, (net, _, _) in pairs.items() if net not in self.networks]
         text = named.get(network, for_all[-1] if for_all else None)
         if text is None or not Path(text).is_dir():
             return text
@@ -166,6 +172,8 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
     """
     request = _Request(**options)
     baseline = None if request.baseline is None else read_results(request.baseline)
+    if request.plots is not None:
+        import edgecnn.reports.plots  # noqa: F401 - what is missing is better told now than after the run
     plan = _plan(request, terminal)
     outcome = _run(plan, terminal)
     reports = write_reports(outcome.document, plan.data, request.output, request.plots, terminal)
@@ -186,13 +194,12 @@ def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
         from edgecnn.compare import ComparePlan
     except ModuleNotFoundError as error:
         raise DependencyMissingError(error.name or "onnxruntime", "Comparing", "cpu") from error
-    choices = request.choices
     data = _opened(request.data, "test", terminal)
     needs_images = "int8" in request.precisions
     calibration = _opened(request.calib or request.data, "train", terminal) if needs_images else None
-    return ComparePlan(
-        subjects=tuple(_subject(request, name, terminal) for name in dict.fromkeys(request.networks)),
-        engines=choices,
+    plan = ComparePlan(
+        subjects=(),
+        engines=request.choices,
         precisions=request.precisions,  # type: ignore[arg-type]
         folder=request.output,
         data=None if data is None else subset(data, request.limit),
@@ -206,21 +213,33 @@ def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
         memory=request.memory,
         fresh=request.fresh,
     )
+    models = {name: request.model_options(name) for name in request.networks}
+    _require_writable(request.output)
+    # Last: exports take minutes, and what makes no sense is better told before them.
+    return replace(plan, subjects=tuple(_subject(*model, terminal) for model in models.items()))
 
 
 def _opened(text: str | None, split: Split, terminal: Terminal) -> LabelledImages | None:
     return None if text is None else open_source(text, split=split, announce=terminal.detail)
 
 
-def _subject(request: _Request, name: str, terminal: Terminal) -> Subject:
+def _require_writable(folder: Path) -> None:
+    try:
+        require_writable(folder / "results.json")
+    except OSError as error:
+        raise ResultError(
+            f"{folder} cannot be written: {error.strerror or error}.", "Choose another folder with -o."
+        ) from error
+
+
+def _subject(name: str, options: ModelOptions, terminal: Terminal) -> Subject:
     """The network ``name``; what keeps it from being exported is kept, so that the others go on.
 
     Raises:
-        UsageError: the name or its weights make no sense.
+        UsageError: there is no such network, or nothing says which weights it shall have.
     """
     from edgecnn.compare import Subject
 
-    options = ModelOptions(weights=request.weights_of(name), seed=request.seed)
     try:
         return Subject(name, resolve_model(name, options, terminal.note))
     except UsageError:

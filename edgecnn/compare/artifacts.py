@@ -9,7 +9,7 @@ from edgecnn.artifact import Artifact, open_artifact
 from edgecnn.compare.cells import Making
 from edgecnn.compare.plan import ComparePlan
 from edgecnn.compare.store import key_of
-from edgecnn.data import fingerprint, subset
+from edgecnn.data import fingerprint, map_labels, subset
 from edgecnn.environment import PACKAGES, describe_environment, usable_cores
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.pipeline import Sources, quantize_artifact
@@ -38,9 +38,11 @@ def made_artifact(
         images=plan.images,
         threads=usable_cores(),
     )
+    calibration = None if making.recipe == "fp16" else plan.calibration
     images = None
-    if plan.calibration is not None and making.recipe != "fp16":
-        images = fingerprint(subset(plan.calibration, plan.images))
+    if calibration is not None:
+        used = subset(calibration, plan.images)
+        images = (fingerprint(used), map_labels(used, base.spec.classes, plan.classes).tolist())
     key = key_of(base.sha256(), settings, images, environment.versions)
     path = _path(base, making, plan.folder, key)
     if path.is_file() and not plan.fresh:
@@ -48,7 +50,6 @@ def made_artifact(
             return open_artifact(path)
         except ArtifactError as error:
             observe(f"Quantising again, since the file is damaged: {error.problem}")
-    calibration = None if making.recipe == "fp16" else plan.calibration
     sources = Sources(calibration=calibration, classes=plan.classes)
     return quantize_artifact(base, settings, sources, path, observe=observe, warn=observe).artifact
 

@@ -47,7 +47,7 @@ class Cell:
 
 
 def cells_of(plan: ComparePlan) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
-    """The cells of one network, and for those that there cannot be, why not."""
+    """The cells of one network, each once, and for those that there cannot be, why not."""
     cells, refused = [], []
     for engine in plan.engines:
         for precision in plan.precisions:
@@ -56,11 +56,15 @@ def cells_of(plan: ComparePlan) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
                 cells.append(_cell(precision, engine))
             else:
                 refused.append(f"{precision} in {engine.text}: {reason}")
-    return tuple(cells), tuple(refused)
+    once = {(cell.precision, cell.choice.name, cell.choice.options): cell for cell in cells}
+    return tuple(once.values()), tuple(refused)
 
 
 def impossible(precision: ComparedPrecision, engine: EngineChoice) -> str | None:
     """Why there is no such cell; None where there is."""
+    told = engine.options.precision
+    if told is not None and told != precision != "int8":
+        return f"the engine is told to compute in {told}."
     if precision == "fp32":
         return None
     if engine.name in _NOT_ONNX:

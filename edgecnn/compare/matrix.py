@@ -14,7 +14,7 @@ from edgecnn.compare.plan import ComparePlan, Subject
 from edgecnn.compare.store import Store, key_of
 from edgecnn.engines.choice import parse_choice
 from edgecnn.environment import describe_environment
-from edgecnn.errors import EdgecnnError
+from edgecnn.errors import EdgecnnError, UsageError
 from edgecnn.reports.result import Result, ResultFile, Variant
 
 __all__ = ["MatrixOutcome", "run_matrix"]
@@ -54,11 +54,16 @@ def run_matrix(plan: ComparePlan, observe: Observe = lambda _text, _share: None)
     alternation, against the first of them.
 
     Raises:
+        UsageError: there can be none of the cells.
         ResultError: the folder cannot be written.
     """
     environment = describe_environment()
     store = Store(plan.folder / "cells", environment, plan.fresh)
     cells, left_out = cells_of(plan)
+    if not cells:
+        raise UsageError(
+            f"There is nothing to compare: {'; '.join(left_out)}", "Name other engines or precisions."
+        )
     progress = _Progress(observe, plan, cells)
     results: list[Result] = []
     problems: list[str] = []
@@ -177,10 +182,13 @@ class _Row:
     ) -> Result:
         if cell in self.failures or cell not in measured:
             return self._failed(cell, artifact, self.failures.get(cell, "It was not measured."))
+        result = measured[cell]
+        if artifact is not None:  # what is remembered may be of the same content at another place
+            result = replace(result, variant=replace(result.variant, artifact=str(artifact.path)))
         accuracy = accuracies.get(cell)
         if accuracy is None:
-            return measured[cell]
-        return replace(measured[cell], accuracy=accuracy.accuracy, pace=accuracy.pace)
+            return result
+        return replace(result, accuracy=accuracy.accuracy, pace=accuracy.pace)
 
     def _failed(self, cell: Cell, artifact: Artifact | None, reason: str) -> Result:
         known = artifact or self.subject.artifact

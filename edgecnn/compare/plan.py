@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -75,9 +76,16 @@ class ComparePlan:
         if "int8" in self.precisions and self.calibration is None:
             raise UsageError(
                 "Precision int8 needs images to see the activations' ranges.",
-                "Pass --calib DATA: some hundred images like those that the model will get.",
+                "Pass --calib DATA: some hundred images like those that the model will get; "
+                "or leave int8 out of --precision.",
             )
-        if not self.duration_s > 0:
+        if not (math.isfinite(self.duration_s) and self.duration_s > 0):
             raise UsageError(f"--duration is {self.duration_s:g}.", "Give --duration a number above zero.")
         if self.data is not None and not len(self.data):
             raise UsageError(f"{self.data.name} has no images.", "Give --data a set with images.")
+        both = [choice.text for choice in self.engines if choice.options.threads is not None]
+        if self.threads is not None and both:
+            raise UsageError(
+                f"--threads and the options of --engine {both[0]} both say how many threads.",
+                "Keep one of them.",
+            )
