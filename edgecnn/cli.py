@@ -29,10 +29,7 @@ COMMANDS = {
         "What a model file holds: spec, precision, quantisation.",
     ),
     "bench": ("edgecnn.commands.bench:bench", "Latency, throughput, memory and energy of models in engines."),
-    "compare": (
-        "edgecnn.commands.compare:compare",
-        "The whole matrix of networks, engines and precisions, and its report.",
-    ),
+    "compare": ("edgecnn.commands.compare:compare", "All networks, engines and precisions, and a report."),
     "pick": ("edgecnn.commands.pick:pick", "The variant to ship under stated limits."),
     "tune": ("edgecnn.commands.tune:tune_command", "Instances, threads and batch that suit this machine."),
     "doctor": ("edgecnn.commands.doctor:doctor", "Which engines open here, and why the others do not."),

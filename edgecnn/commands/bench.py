@@ -14,7 +14,7 @@ from edgecnn.commands.bench_tables import print_bench
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.commands.parameters import NumbersType
-from edgecnn.engines.choice import parse_choice
+from edgecnn.engines.choice import parse_choices
 from edgecnn.environment import describe_environment
 from edgecnn.reports.label import label
 from edgecnn.reports.result import Result, ResultFile
@@ -54,7 +54,7 @@ class _Request:
             UsageError: options that make no sense, or not together.
             EdgecnnError: as :func:`edgecnn.commands.model_argument.resolve_models`.
         """
-        engines = tuple(parse_choice(text) for text in self.engines)
+        engines = tuple(choice for text in self.engines for choice in parse_choices(text))
         return BenchPlan(
             models=tuple(resolve_models(self.models, self.model_options, terminal.note)),
             engines=engines,
@@ -80,8 +80,8 @@ class _Request:
     multiple=True,
     default=("ort",),
     show_default=True,
-    metavar="E",
-    help="As 'ort', 'ort:threads=1,arena=off' or 'package.module:Class'. Repeat for more.",
+    metavar="E,...",
+    help="As 'ort,openvino', 'ort:threads=1,arena=off' or 'package.module:Class'.",
 )
 @click.option("--batch", type=NumbersType(), default=(), help="Images per call.  [default: 1]")
 @click.option("--threads", type=NumbersType(), default=(), help="Threads of one call.  [default: all cores]")

@@ -17,6 +17,7 @@ from edgecnn.commands.result_table import print_rows
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source, subset
 from edgecnn.engines.choice import EngineChoice, parse_choices
 from edgecnn.errors import DependencyMissingError, EdgecnnError, ResultError, UsageError
+from edgecnn.reports.one_line import one_line
 from edgecnn.reports.result_file import encode_results, read_results
 from edgecnn.reports.rows import rows_of
 
@@ -72,10 +73,10 @@ class _Request:
 
     def weights_of(self, network: str) -> str | None:
         """What was said of the weights of ``network``, or of all; of a folder, its file there."""
-        pairs = {each: each.partition("=") for each in self.weights}
-        named = {net: path for net, equals, path in pairs.values() if equals and net in self.networks}
-        for_all = [each for each, (net, _, _) in pairs.items() if net not in self.networks]
-        text = named.get(network, for_all[-1] if for_all else None)
+        mine, named = f"{network}=", tuple(f"{each}=" for each in self.networks)
+        for_all = [each for each in self.weights if not each.startswith(named)]
+        own = [each.removeprefix(mine) for each in self.weights if each.startswith(mine)]
+        text = [None, *for_all, *own][-1]
         if text is None or not Path(text).is_dir():
             return text
         for ending in _WEIGHT_ENDINGS:
@@ -102,8 +103,8 @@ class _Request:
     "--precision",
     "precisions",
     type=WordsType(_PRECISIONS),
-    default=("fp32", "int8"),
-    show_default="fp32,int8",
+    default="fp32,int8",
+    show_default=True,
     help=f"Of {', '.join(_PRECISIONS)}.",
 )
 @click.option("--data", metavar="DATA", help=f"Labelled images to measure accuracy on: {SOURCE_FORMS}.")
@@ -177,10 +178,14 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
     plan = _plan(request, terminal)
     outcome = _run(plan, terminal)
     reports = write_reports(outcome.document, plan.data, request.output, request.plots, terminal)
+    rows = rows_of(outcome.document.results)
     if terminal.json:
         terminal.line(encode_results(outcome.document))
+        for row in rows:
+            if row.result.error is not None:
+                terminal.warn(f"{row.title}: {one_line(row.result.error)}")
     else:
-        print_rows(terminal, rows_of(outcome.document.results))
+        print_rows(terminal, rows)
         terminal.line(f"Reports: {', '.join(map(str, reports))}")
     _tell(outcome, terminal)
     if baseline is not None:

@@ -114,7 +114,7 @@ def _default() -> Path:
     """
     if not DEFAULT_RESULTS.exists():
         raise UsageError(
-            f"No results are named, and there is no {DEFAULT_RESULTS} in this folder.",
+            f"No results are named, and there is no {DEFAULT_RESULTS}.",
             "Name result files, or make one: edgecnn compare NET... --data DATA",
         )
     return DEFAULT_RESULTS

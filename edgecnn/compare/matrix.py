@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 from edgecnn.artifact import Artifact
 from edgecnn.bench import BenchPlan, run_bench
@@ -135,14 +136,24 @@ class _Row:
     def _accuracies(self, base: Artifact, artifacts: dict[Cell, Artifact]) -> dict[Cell, Result]:
         """Of the cells that could be validated."""
         assert self.plan.data is not None
-        self._say(f"validating {len(artifacts)} variants on {len(self.plan.data)} images", 0)
+        count = len(self.plan.data)
+        tell = self._following(
+            f"validating {len(artifacts)} variants on {count} images", _VALIDATE * len(artifacts)
+        )
+        seen = 0
+
+        def advance(images: int) -> None:
+            nonlocal seen
+            seen += images
+            tell(seen / count)
+
         run = AccuracyPass(
             self.plan.data, self.plan.classes, self.store, Contestant(base, parse_choice("ort"))
         )
         contestants = [Contestant(artifact, cell.choice) for cell, artifact in artifacts.items()]
         found: dict[Cell, Result] = {}
         try:
-            results = run.results(contestants)
+            results = run.results(contestants, advance)
         except EdgecnnError as error:
             self.problems.append(f"The accuracy of {self.subject.name} could not be measured. {error}")
             results = []
@@ -151,14 +162,14 @@ class _Row:
                 self.failures[cell] = str(result)
             else:
                 found[cell] = result
-        self._say("validated", _VALIDATE * len(artifacts))
+        tell(1.0)
         return found
 
     def _benchmarks(self, artifacts: dict[Cell, Artifact]) -> dict[Cell, Result]:
         sound = {cell: artifact for cell, artifact in artifacts.items() if cell not in self.failures}
         if not sound:
             return {}
-        self._say(f"measuring {len(sound)} variants in turns", 0)
+        tell = self._following(f"measuring {len(sound)} variants in turns", _BENCH * len(artifacts))
         plan = BenchPlan(
             pairs=tuple((artifact, cell.choice) for cell, artifact in sound.items()),
             batches=(self.plan.batch,),
@@ -169,8 +180,8 @@ class _Row:
         content = [(artifact.sha256(), cell.choice.text) for cell, artifact in sound.items()]
         settings = (plan.batches, plan.threads, plan.duration_s, plan.memory)
         key = key_of("bench", content, settings, self.store.machine())
-        found = self.store.remembered(key, lambda: tuple(run_bench(plan)))
-        self._say("measured", _BENCH * len(artifacts))
+        found = self.store.remembered(key, lambda: tuple(run_bench(plan, lambda _text, share: tell(share))))
+        tell(1.0)
         return dict(zip(sound, found, strict=True))
 
     def _joined(
@@ -193,14 +204,27 @@ class _Row:
     def _failed(self, cell: Cell, artifact: Artifact | None, reason: str) -> Result:
         known = artifact or self.subject.artifact
         variant = Variant(
-            network=self.subject.name if known is None else known.spec.network,
-            artifact="" if known is None else str(known.path),
+            network=PurePath(self.subject.name).stem if known is None else known.spec.network,
+            artifact=self.subject.name if known is None else str(known.path),
             sha256="" if known is None else known.sha256(),
             precision=cell.precision,
             engine=cell.choice.name,
             options=cell.choice.other_options,
         )
         return Result(variant=variant, error=reason)
+
+    def _following(self, text: str, steps: float) -> Callable[[float], None]:
+        """Say ``text``; what comes back is told which share of ``steps`` is done, from 0 to 1."""
+        done = 0.0
+
+        def tell(share: float) -> None:
+            nonlocal done
+            more = max(0.0, steps * min(share, 1.0) - done)
+            done += more
+            self._say(text, more)
+
+        tell(0.0)
+        return tell
 
     def _say(self, text: str, steps: float) -> None:
         self.progress.add(f"{self.subject.name}: {text}", steps)

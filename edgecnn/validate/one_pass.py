@@ -52,13 +52,15 @@ def open_for_pass(engine: str, artifact: Artifact, settings: PassSettings) -> En
         EngineUnavailableError: the engine cannot open on this machine.
         EngineError: the artifact does not open in it, or it cannot run.
     """
-    choice = parse_choice(engine)
-    parallel = engine_type(choice.name).check().parallel_runs
-    threads = 1 if parallel else max(1, settings.workers - 1)
+    choice, kind = parse_choice(engine), engine_type(parse_choice(engine).name)
+    parallel = kind.check().parallel_runs
+    wishes = {"threads": 1 if parallel else max(1, settings.workers - 1), "spin": False}
+    if "streams" in kind.understands and choice.options.threads is None:  # its runs take turns on each stream
+        wishes |= {"threads": settings.workers, "streams": settings.workers}
     tensor = artifact.spec.input
     sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
     with ExitStack() as stack:
-        opened = stack.enter_context(open_choice(choice.preferring(threads=threads, spin=False), artifact))
+        opened = stack.enter_context(open_choice(choice.preferring(**wishes), artifact))
         run_images(opened, np.zeros((settings.batch, *sizes), tensor.dtype))
         stack.pop_all()
     return opened

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn.commands.parameters import BatchType, NumbersType, SizeType
+from edgecnn.commands.parameters import BatchType, NumbersType, SizeType, WordsType
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,21 @@ def test_a_number_that_is_named_twice_is_one() -> None:
 def test_anything_else_is_no_list(text: str) -> None:
     with pytest.raises(click.BadParameter, match="no list of whole numbers from 1"):
         NumbersType().convert(text, None, None)
+
+
+WORDS = WordsType(("fp32", "fp16", "int8"))
+
+
+@given(st.lists(st.sampled_from(WORDS.words), min_size=1), st.sampled_from([",", " , "]))
+def test_lists_of_words_in_their_order_each_once(words: list[str], comma: str) -> None:
+    assert WORDS.convert(comma.join(words), None, None) == tuple(dict.fromkeys(words))
+
+
+def test_a_default_that_is_a_list_already_passes() -> None:
+    assert WORDS.convert(("int8",), None, None) == ("int8",)
+
+
+@pytest.mark.parametrize("text", ["", ",", "fp32,", "int4", "FP32", "fp32;int8", "fp32 int8"])
+def test_another_word_is_refused_with_those_that_there_are(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is none of fp32, fp16, int8"):
+        WORDS.convert(text, None, None)

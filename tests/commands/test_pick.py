@@ -114,8 +114,9 @@ def test_json_says_all_of_it(pick: Pick) -> None:
 def test_without_a_name_the_results_of_the_last_compare_are_read(pick: Pick, tmp_path: Path) -> None:
     missing = pick()
     assert missing.exit_code == 2
-    assert "there is no results.json in this folder" in missing.stderr
-    _write(tmp_path / "results.json", _timed("bf16", 1, 1))
+    assert "there is no comparison/results.json" in missing.stderr
+    (tmp_path / "comparison").mkdir()
+    _write(tmp_path / "comparison" / "results.json", _timed("bf16", 1, 1))
     assert "Ship net bf16 ort" in pick().stdout
 
 

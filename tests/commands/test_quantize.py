@@ -24,6 +24,7 @@ from edgecnn.quantize import measure, mixed_precision, pipeline, static_int8
 from edgecnn.quantize.mixed_precision import Judge
 from edgecnn.quantize.portability import Portability
 from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.settings import this_cpu
 from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import decode_results
 from edgecnn.spec import ModelSpec, Preprocess, WeightsId

@@ -240,5 +240,5 @@ def test_impossible_numbers_are_wrong_usage(
 def test_json_leaves_out_what_was_not_measured(reader: Make, folder: Make) -> None:
     result = _validate(reader(), "--data", folder(labels=[1]), "--json")
     (only,) = json.loads(result.stdout)["results"]
-    assert set(only) == {"variant", "accuracy", "pace", "gates"}
+    assert set(only) == {"variant", "accuracy", "pace", "gates", "warnings"}
     assert "agreement" not in only["accuracy"]

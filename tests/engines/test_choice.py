@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edgecnn.artifact import Artifact
 from edgecnn.engines import ENGINES, EngineOptions
 from edgecnn.engines.base import EngineInfo
-from edgecnn.engines.choice import open_choice, parse_choice
+from edgecnn.engines.choice import EngineChoice, open_choice, parse_choice, parse_choices
 from edgecnn.engines.fake import FakeEngine
 from edgecnn.engines.option_text import format_options, parse_options
 from edgecnn.errors import EngineError, EngineUnavailableError, UnknownNameError, UsageError
@@ -86,6 +86,34 @@ def test_a_choice_made_from_another_comes_back_from_its_text(options: EngineOpti
     choice = parse_choice(name).preferring(**wishes)
     assert parse_choice(choice.text) == choice
     assert choice.options.given() == {key: wishes[key] for key in wishes if key in ENGINES[name].understands}
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> EngineChoice:
+    """A choice as a user could write it: of the table or a plug-in, options in any order, with spaces."""
+    name = draw(st.sampled_from([*sorted(ENGINES), PLUGIN]))
+    understands = ENGINES[name].understands if name in ENGINES else PluginEngine.understands
+    given = {key: value for key, value in draw(OPTIONS).given().items() if key in understands}
+    if not given:
+        return parse_choice(name)
+    parts = draw(st.permutations(format_options(EngineOptions(**given)).split(",")))
+    return parse_choice(f"{name}:{draw(st.sampled_from([',', ', '])).join(parts)}")
+
+
+@given(st.lists(choices(), min_size=1, max_size=4), st.sampled_from([",", ", "]))
+def test_any_list_of_choices_comes_back(wanted: list[EngineChoice], comma: str) -> None:
+    assert parse_choices(comma.join(choice.text for choice in wanted)) == tuple(wanted)
+
+
+def test_a_list_of_engines_and_their_options() -> None:
+    found = parse_choices("torch, ort:threads=1,arena=off,openvino")
+    assert [choice.text for choice in found] == ["torch", "ort:threads=1,arena=off", "openvino"]
+
+
+@pytest.mark.parametrize("text", ["", ",", "ort,", "ort,,torch", ",ort", "ort,threads=1", "threads=1,ort"])
+def test_a_list_with_something_else_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_choices(text)
 
 
 @given(st.text(string.ascii_letters + string.digits + ":=,._- ", max_size=40))

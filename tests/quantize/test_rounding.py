@@ -85,10 +85,10 @@ def test_inputs_that_never_vary_are_no_obstacle(covariance: Array) -> None:
     assert found[0, 0].tolist() == [0, 0, 0]
 
 
-def convolution(groups: int, *, auto_pad: str = "NOTSET", **attributes: object) -> onnx.ModelProto:
+def convolution(groups: int, *, auto_pad: str = "NOTSET", **attributes: Any) -> onnx.ModelProto:
     rng = np.random.default_rng(3)
     weights = rng.normal(size=(4, 4 // groups, 3, 2)).astype(np.float32)
-    pads = {"pads": [1, 0, 2, 1]} if auto_pad == "NOTSET" else {"auto_pad": auto_pad}
+    pads: dict[str, Any] = {"pads": [1, 0, 2, 1]} if auto_pad == "NOTSET" else {"auto_pad": auto_pad}
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", group=groups, **pads, **attributes)
     graph = helper.make_graph(
         [node],
