@@ -197,6 +197,7 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
 def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
     try:
         from edgecnn.compare import ComparePlan
+        from edgecnn.quantize.guards import require_disjoint
     except ModuleNotFoundError as error:
         raise DependencyMissingError(error.name or "onnxruntime", "Comparing", "cpu") from error
     data = _opened(request.data, "test", terminal)
@@ -218,6 +219,9 @@ def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
         memory=request.memory,
         fresh=request.fresh,
     )
+    if calibration is not None and data is not None:
+        for warning in require_disjoint(calibration, data):
+            terminal.warn(warning)
     models = {name: request.model_options(name) for name in request.networks}
     _require_writable(request.output)
     # Last: exports take minutes, and what makes no sense is better told before them.
@@ -274,6 +278,6 @@ def _tell(outcome: MatrixOutcome, terminal: Terminal) -> None:
     for reason in outcome.left_out:
         terminal.note(f"Left out: {reason}")
     for warning in dict.fromkeys(text for result in outcome.document.results for text in result.warnings):
-        terminal.detail(f"Note: {warning}")
+        terminal.note(f"Note: {warning}")
     for problem in outcome.problems:
         terminal.warn(problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +17,10 @@ from edgecnn.artifact import Artifact, open_artifact, read_onnx, save_artifact
 from edgecnn.bench import BenchPlan
 from edgecnn.cli import main
 from edgecnn.commands import compare as compare_command
+from edgecnn.commands.model_argument import ModelOptions
 from edgecnn.compare import artifacts, matrix
 from edgecnn.errors import ExportError, WeightsError
+from edgecnn.quantize import guards
 from edgecnn.reports import html
 from edgecnn.reports import result as schema
 from edgecnn.reports.result_file import decode_results, read_results, write_results
@@ -79,7 +81,7 @@ class Stubs:
             for each in plan.variants
         ]
 
-    def resolve(self, name: str, options: compare_command.ModelOptions, _announce: object) -> Artifact:
+    def resolve(self, name: str, options: ModelOptions, _announce: object) -> Artifact:
         if Path(name).is_file():
             assert options.weights is None
             return open_artifact(Path(name))
@@ -97,11 +99,12 @@ def stubs(monkeypatch: pytest.MonkeyPatch, reader: Make) -> Stubs:
     monkeypatch.setattr(matrix, "run_bench", found.bench)
     monkeypatch.setattr(compare_command, "resolve_model", found.resolve)
     monkeypatch.setattr(html, "write_page", lambda *_: None)  # the real one takes a second
+    monkeypatch.setattr(guards, "require_disjoint", lambda *_: ())  # nothing is calibrated by stubs
     return found
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -110,6 +113,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def _compare(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+
+def test_accuracy_is_not_measured_on_the_images_that_set_the_ranges(reader: Make, folder: Make) -> None:
+    result = _compare(reader(), "--data", folder([1, 2, 7]))
+    assert result.exit_code == 1
+    assert "the accuracy would say nothing of new images" in result.stderr
 
 
 def test_the_table_and_all_files(

@@ -16,7 +16,6 @@ from PIL import Image
 
 from edgecnn.artifact import graph_input, graph_output, open_artifact, save_artifact
 from edgecnn.cli import main
-from edgecnn.commands import quantize as command
 from edgecnn.engines import open_engine
 from edgecnn.environment import Environment, describe_environment
 from edgecnn.preprocess import prepare

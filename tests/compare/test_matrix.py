@@ -17,6 +17,7 @@ from edgecnn.compare import accuracy as accuracy_module
 from edgecnn.engines.choice import parse_choices
 from edgecnn.errors import EngineUnavailableError, QuantizationError, UsageError
 from edgecnn.reports.label import label
+from edgecnn.validate import evaluate, open_for_pass
 
 Make = Callable[..., Any]
 
@@ -25,7 +26,7 @@ Make = Callable[..., Any]
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many engines each pass over the images had."""
     found: list[int] = []
-    real = accuracy_module.evaluate
+    real = evaluate
 
     def counted(engines: Any, *rest: Any, **more: Any) -> Any:
         found.append(len(engines))
@@ -129,7 +130,7 @@ def test_an_engine_that_is_not_installed_fails_alone(
     calls: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = accuracy_module.open_for_pass
+    real = open_for_pass
 
     def opened(engine: str, *rest: Any) -> Any:
         if engine == "torch":

@@ -93,7 +93,7 @@ def choices(draw: st.DrawFn) -> EngineChoice:
     """A choice as a user could write it: of the table or a plug-in, options in any order, with spaces."""
     name = draw(st.sampled_from([*sorted(ENGINES), PLUGIN]))
     understands = ENGINES[name].understands if name in ENGINES else PluginEngine.understands
-    given = {key: value for key, value in draw(OPTIONS).given().items() if key in understands}
+    given: dict[str, Any] = {key: value for key, value in draw(OPTIONS).given().items() if key in understands}
     if not given:
         return parse_choice(name)
     parts = draw(st.permutations(format_options(EngineOptions(**given)).split(",")))
