@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.artifact import Artifact
+from edgecnn.compare.identity import identity
 from edgecnn.compare.store import Store, key_of
 from edgecnn.data import LabelledImages, fingerprint, map_labels
 from edgecnn.engines import Engine
@@ -69,7 +70,7 @@ class AccuracyPass:
         found: dict[str, Result | EdgecnnError] = {}
         for key in keys:
             if known := self.store.known(key):
-                found[key] = known[0]
+                found[key] = known.results[0]
         missing = {key: each for key, each in zip(keys, contestants, strict=True) if key not in found}
         if missing:
             measure = _Measure(self, self._key(self.reference, images), labels, advance)
@@ -77,7 +78,7 @@ class AccuracyPass:
         return [found[key] for key in keys]
 
     def _key(self, contestant: Contestant, images: str) -> str:
-        both = [(each.artifact.sha256(), each.choice.text) for each in (self.reference, contestant)]
+        both = [(each.artifact.sha256(), identity(each.choice)) for each in (self.reference, contestant)]
         return key_of("accuracy", both, images, self.store.machine())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,29 +35,15 @@ class Store:
     environment: Environment
     fresh: bool = False
 
-    def known(self, key: str) -> tuple[Result, ...] | None:
-        """What is kept under ``key``; None where nothing is, or where it cannot be read."""
+    def known(self, key: str) -> ResultFile | None:
+        """What is kept under ``key``, and when it was measured; None where nothing is that can be read."""
         path = self._path(key)
         if self.fresh or not path.is_file():
             return None
         try:
-            return read_results(path).results
+            return read_results(path)
         except ResultError:
             return None
-
-    def remembered(self, key: str, measure: Callable[[], tuple[Result, ...]]) -> tuple[Result, ...]:
-        """What is kept under ``key``, or else what ``measure`` finds; results with an error are not kept.
-
-        Raises:
-            ResultError: the folder cannot be written.
-        """
-        known = self.known(key)
-        if known is not None:
-            return known
-        results = measure()
-        if all(result.error is None for result in results):
-            self.keep(key, results)
-        return results
 
     def keep(self, key: str, results: tuple[Result, ...]) -> None:
         """Keep ``results`` under ``key``.
@@ -71,7 +56,8 @@ class Store:
     def machine(self) -> tuple[object, ...]:
         """What speed depends on besides the model."""
         here = self.environment
-        return here.cpu, here.cores, here.gpu, here.driver, sorted(here.versions.items())
+        hardware = (here.cpu, here.cores, here.instruction_sets, here.gpu, here.driver)
+        return (*hardware, here.os, here.python, sorted(here.versions.items()))
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

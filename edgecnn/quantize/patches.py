@@ -23,6 +23,13 @@ _POSITIONS = 400
 #: Covariances that are summed up at a time; more layers are another pass over the images.
 _BYTES = 300e6
 
+#: Inputs of a layer beyond which its covariance would fill gigabytes: VGG's first product has 25,088.
+_MOST_INPUTS = 6000
+
+
+#: Of sums in float64, generously.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -45,7 +52,11 @@ class _Sums:
 
     def moments(self) -> Moments:
         mean = self.first / self.count
-        return Moments(mean, self.second / self.count - mean[:, :, np.newaxis] * mean[:, np.newaxis, :])
+        covariance = self.second / self.count - mean[:, :, np.newaxis] * mean[:, np.newaxis, :]
+        # What never varies has a variance of rounding errors, of either sign.
+        diagonal = np.einsum("gkk->gk", covariance)
+        diagonal += _ROUNDING * np.square(mean).mean(axis=1, keepdims=True)
+        return Moments(mean, covariance)
 
 
 def measure_moments(
@@ -53,8 +64,8 @@ def measure_moments(
 ) -> Iterator[tuple[onnx.NodeProto, Moments]]:
     """The layers of ``model`` with the moments of what they read, a few layers at a time.
 
-    Convolutions over two dimensions and products (``weighted_nodes``) count, where their input is computed;
-    others are left out.
+    Convolutions over two dimensions and products (``weighted_nodes``) count, where their input is computed
+    and not too wide; others are left out.
 
     Args:
         model: in float32.
@@ -72,6 +83,8 @@ def measure_moments(
 
 
 def _plain(node: onnx.NodeProto, index: GraphIndex) -> bool:
+    if _shape(node, index)[1] > _MOST_INPUTS:
+        return False
     if node.op_type == "Gemm":
         return not attribute(node, "transA", 0)
     return bool(index.constant(node.input[1]).ndim == 4)

@@ -28,44 +28,39 @@ def store(tmp_path: Path, environment: Environment) -> Store:
     return Store(tmp_path / "cells", environment)
 
 
-def _never() -> tuple[Result, ...]:
-    raise AssertionError("it is known")
-
-
-def test_what_is_measured_is_known_the_next_time(store: Store) -> None:
+def test_what_is_kept_is_known_the_next_time_with_its_date(store: Store, environment: Environment) -> None:
     assert store.known("key") is None
-    assert store.remembered("key", lambda: RESULTS) == RESULTS
-    assert store.remembered("key", _never) == RESULTS
+    store.keep("key", RESULTS)
+    known = store.known("key")
+    assert known is not None
+    assert (known.results, known.environment.started) == (RESULTS, environment.started)
     assert store.known("another") is None
 
 
-def test_a_fresh_store_measures_again_and_keeps_that(store: Store) -> None:
+def test_a_fresh_store_knows_nothing_and_keeps_anew(store: Store) -> None:
     store.keep("key", RESULTS)
-    assert replace(store, fresh=True).remembered("key", lambda: RESULTS[:1]) == RESULTS[:1]
-    assert store.known("key") == RESULTS[:1]
-
-
-def test_failures_are_not_kept(store: Store) -> None:
-    failed = (RESULTS[0], Result(variant=VARIANT, error="It broke."))
-    assert store.remembered("key", lambda: failed) == failed
-    assert store.remembered("key", lambda: RESULTS) == RESULTS
+    fresh = replace(store, fresh=True)
+    assert fresh.known("key") is None
+    fresh.keep("key", RESULTS[:1])
+    known = store.known("key")
+    assert known is not None
+    assert known.results == RESULTS[:1]
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"\xff\xfe", b"{}", b'{"schema": "edgecnn.result/0"}', b'{"schema": "edgecnn.res']
 )
-def test_a_damaged_file_is_made_again(store: Store, damage: bytes) -> None:
+def test_a_damaged_file_is_not_known(store: Store, damage: bytes) -> None:
     store.keep("key", ())
     (path,) = store.folder.iterdir()
     path.write_bytes(damage)
-    assert store.remembered("key", lambda: RESULTS) == RESULTS
-    assert store.remembered("key", _never) == RESULTS
+    assert store.known("key") is None
 
 
 def test_a_folder_that_cannot_be_written_is_named(store: Store) -> None:
     store.folder.write_text("a file")
     with pytest.raises(ResultError, match="cannot be written"):
-        store.remembered("key", lambda: RESULTS)
+        store.keep("key", RESULTS)
 
 
 def test_another_machine_or_library_is_another(store: Store, environment: Environment) -> None:

@@ -148,3 +148,17 @@ def test_the_mean_output_stays_and_float_nodes_keep_their_weights() -> None:
     assert not np.allclose(found, exact, atol=1e-3)
     assert found.mean(axis=(0, 2, 3)) == pytest.approx(exact.mean(axis=(0, 2, 3)), abs=1e-4)
     assert untouched == model
+
+
+def test_layers_that_read_too_much_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecnn.quantize.patches._MOST_INPUTS", 4 * 3 * 2 - 1)
+    assert list(measure_moments(convolution(1), IMAGES, threads=1)) == []
+    assert len(list(measure_moments(convolution(2), IMAGES, threads=1))) == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1234.5678])
+def test_an_input_that_never_varies_is_no_obstacle(value: float) -> None:
+    model = convolution(1)
+    constant = np.full_like(IMAGES, value)
+    layers = round_layers(model, constant, 127, threads=1)
+    assert np.isfinite(layers["conv"].weights).all()
