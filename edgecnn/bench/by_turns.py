@@ -10,6 +10,7 @@ import numpy as np
 from edgecnn.bench.load import Load, load_of, slice_seconds
 from edgecnn.bench.outcome import latency_ms, scenario_of, server_warnings
 from edgecnn.bench.plan import BenchPlan
+from edgecnn.bench.stages import with_run
 from edgecnn.bench.under_way import UnderWay
 from edgecnn.timing.rounds import RoundSettings, interleave
 
@@ -35,7 +36,12 @@ def measure_by_turns(plan: BenchPlan, runs: Sequence[UnderWay], observe: Callabl
         loads.append(load_of(plan, run.opened, run.call_ns, (lead_in, length), several=several))
     total = plan.duration_s * len(working) * (1 + lead_in / length)
     slices = [_guarded(run, load) for run, load in zip(working, loads, strict=True)]
-    interleave(slices, RoundSettings(seconds=total, seed=plan.seed), observe=observe)
+    interleave(
+        slices,
+        RoundSettings(seconds=total, seed=plan.seed),
+        observe=observe,
+        wanted=lambda: any(run.opened is not None for run in working),
+    )
     for run, load in zip(working, loads, strict=True):
         if run.opened is not None:
             _add_up(plan, run, load)
@@ -53,8 +59,8 @@ def _add_up(plan: BenchPlan, run: UnderWay, load: Load) -> None:
     run.warnings += server_warnings(plan, run.series)
     if plan.scenario in {"single", "multi"} and run.result.stages_ms is not None:
         # One caller: a query is nothing but runs, and these samples are more and better than the warm-up's.
-        run_ms = 1e-6 * float(np.median(run.series.latencies_ns)) / run.opened.images_per_query
-        run.result = replace(run.result, stages_ms=replace(run.result.stages_ms, run=run_ms))
+        image_ms = 1e-6 * float(np.median(run.series.latencies_ns)) / run.opened.images_per_query
+        run.result = replace(run.result, stages_ms=with_run(run.result.stages_ms, image_ms))
     run.result = replace(
         run.result,
         scenario=scenario_of(plan, run.series, run.opened.batch),

@@ -37,10 +37,8 @@ def energy_per_image(opened: OpenVariant, call_ns: float) -> tuple[float | None,
         EngineError: a run failed.
     """
     with energy_meter(opened.variant.engine_info.device if opened.variant.engine_info else "cpu") as meter:
-        with meter.measure() as probe:
-            pass
-        if probe.joules is None:
-            return None, probe.note
+        if not meter.available:
+            return None, meter.note
         calls = calls_for(call_ns, _ENERGY_SECONDS)
         with meter.measure() as reading:
             for _ in range(calls):

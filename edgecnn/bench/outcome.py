@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecnn.bench.load import Series
 from edgecnn.bench.plan import BenchPlan
-from edgecnn.reports.result import LatencyMs, PercentilesCi95, Ratio, Scenario
+from edgecnn.reports.result import LatencyMs, PercentilesCi95, Ratio, Scenario, StagesMs, Variant
 from edgecnn.timing.loadgen_figures import LoadgenFigures
 from edgecnn.timing.percentiles import LatencySummary, summarise
 from edgecnn.timing.ratio import RoundRatio, compare_rounds
@@ -16,6 +16,7 @@ from edgecnn.timing.scenarios import long_enough
 from edgecnn.timing.warmup import WarmUp
 
 __all__ = [
+    "copy_warning",
     "latency_ms",
     "loadgen_latency_ms",
     "loadgen_scenario",
@@ -127,6 +128,13 @@ def warm_up_warning(warmed: WarmUp) -> str | None:
         f"Latency had not settled after {warmed.calls} calls in {warmed.seconds:.1f} s of warm-up: "
         "the figures may hold some of it."
     )
+
+
+def copy_warning(variant: Variant, stages: StagesMs) -> str | None:
+    """What to say where the copies to a device could not be told from the run."""
+    if variant.engine_info is None or variant.engine_info.device == "cpu" or stages.copy is not None:
+        return None
+    return f"The stage 'run' holds the copies to and from {variant.engine_info.device}."
 
 
 def server_warnings(plan: BenchPlan, series: Series) -> list[str]:

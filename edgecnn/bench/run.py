@@ -10,7 +10,7 @@ from pathlib import Path
 from edgecnn.bench.by_turns import measure_by_turns
 from edgecnn.bench.extras import energy_per_image, memory_of, model_size
 from edgecnn.bench.opened import OpenVariant, open_variant, unopened
-from edgecnn.bench.outcome import ratio_to, warm_up_warning
+from edgecnn.bench.outcome import copy_warning, ratio_to, warm_up_warning
 from edgecnn.bench.plan import BenchPlan
 from edgecnn.bench.stages import measure_stages
 from edgecnn.bench.under_way import Observe, UnderWay
@@ -79,9 +79,10 @@ def _warm_up(plan: BenchPlan, runs: Sequence[UnderWay], observe: Observe) -> Non
 
     def step(opened: OpenVariant) -> None:
         run.warmed, *_ = [warm_up(call, limits) for call in opened.calls]
-        run.result = replace(run.result, stages_ms=measure_stages(opened, run.warmed.call_ns))
-        if (warning := warm_up_warning(run.warmed)) is not None:
-            run.warnings.append(warning)
+        stages = measure_stages(opened, run.warmed.call_ns)
+        run.result = replace(run.result, stages_ms=stages)
+        warnings = warm_up_warning(run.warmed), copy_warning(opened.variant, stages)
+        run.warnings += [warning for warning in warnings if warning is not None]
 
     for at, run in enumerate(runs):
         observe(f"Warming up {label(run.result.variant)}", _OPENED + (_WARM - _OPENED) * at / len(runs))

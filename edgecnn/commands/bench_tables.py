@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edgecnn.commands.console import Column, Terminal
 from edgecnn.environment import Environment
-from edgecnn.reports.label import model_name
-from edgecnn.reports.result import Interval, LatencyMs, Ratio, Result, Scenario, Variant
+from edgecnn.reports.label import label, model_names, precision_name
+from edgecnn.reports.result import Interval, LatencyMs, Result, Scenario, Variant
 
 __all__ = ["print_bench"]
 
 _SCENARIOS = {"single": "Single stream", "multi": "Multi stream", "offline": "Offline", "server": "Server"}
 
+_Part = Callable[[Variant], object]
+
 #: Title -> the value; those that all variants share go into the heading.
-_PARTS: dict[str, Callable[[Variant], object]] = {
-    "model": model_name,
-    "precision": lambda variant: variant.precision,
+_SETTINGS: dict[str, _Part] = {
+    "precision": precision_name,
     "engine": lambda variant: variant.engine,
     "options": lambda variant: variant.options or None,
     "batch": lambda variant: variant.batch,
     "threads": lambda variant: variant.threads,
 }
-
-#: What always has a column, that a table of one variant has a name.
-_ALWAYS = ("model",)
 
 _SPEED = (Column("p50 ms"), Column("± %"), Column("p90 ms"), Column("p99 ms"), Column("images/s"))
 _RATIO = Column("speedup (95 % CI)")
@@ -47,16 +45,14 @@ def print_bench(terminal: Terminal, results: Sequence[Result], environment: Envi
         terminal.line(line)
 
 
-def _telling_parts(variants: Sequence[Variant]) -> list[str]:
-    """What tells the variants apart."""
-    return [
-        title
-        for title, part in _PARTS.items()
-        if title in _ALWAYS or len({part(each) for each in variants}) > 1
-    ]
+def _telling_parts(variants: Sequence[Variant]) -> dict[str, _Part]:
+    """What tells the variants apart; the model always, that a table of one variant has a name."""
+    models = dict(zip(variants, model_names(variants), strict=True))
+    telling = {title: part for title, part in _SETTINGS.items() if len({part(each) for each in variants}) > 1}
+    return {"model": models.__getitem__, **telling}
 
 
-def _shared(measured: Sequence[Result], parts: Sequence[str]) -> str:
+def _shared(measured: Sequence[Result], parts: Mapping[str, _Part]) -> str:
     """How the load was made, and what all variants have in common."""
     variant, scenario = measured[0].variant, measured[0].scenario
     assert scenario is not None
@@ -66,7 +62,7 @@ def _shared(measured: Sequence[Result], parts: Sequence[str]) -> str:
     if "options" not in parts and variant.options:
         words.append(variant.options)
     if "precision" not in parts:
-        words.append(variant.precision)
+        words.append(precision_name(variant))
     if "batch" not in parts:
         words.append(f"batch {variant.batch}")
     if "threads" not in parts and variant.threads is not None:
@@ -85,26 +81,26 @@ def _load(scenario: Scenario) -> str:
     return " ".join(words)
 
 
-def _names(result: Result, parts: Sequence[str]) -> list[object]:
-    return [_PARTS[title](result.variant) for title in parts]
+def _names(result: Result, parts: Mapping[str, _Part]) -> list[object]:
+    return [part(result.variant) for part in parts.values()]
 
 
-def _name_columns(parts: Sequence[str]) -> list[Column]:
+def _name_columns(parts: Mapping[str, _Part]) -> list[Column]:
     return [Column(title, number=title in {"batch", "threads"}) for title in parts]
 
 
-def _print_speed(terminal: Terminal, measured: Sequence[Result], parts: Sequence[str]) -> None:
-    compared = any(result.ratio is not None for result in measured)
+def _print_speed(terminal: Terminal, measured: Sequence[Result], parts: Mapping[str, _Part]) -> None:
+    baselines = _baselines(measured)
     rows = []
     for result in measured:
         latency = result.latency_ms
         rate = result.throughput_per_s
         row = [*_names(result, parts), *_latency(latency), None if rate is None else f"{rate:.4g}"]
-        rows.append([*row, _ratio(result.ratio)] if compared else row)
-    terminal.table([*_name_columns(parts), *_SPEED, *((_RATIO,) if compared else ())], rows)
+        rows.append([*row, _ratio(result, baselines)] if baselines else row)
+    terminal.table([*_name_columns(parts), *_SPEED, *((_RATIO,) if baselines else ())], rows)
 
 
-def _print_costs(terminal: Terminal, measured: Sequence[Result], parts: Sequence[str]) -> None:
+def _print_costs(terminal: Terminal, measured: Sequence[Result], parts: Mapping[str, _Part]) -> None:
     """Stages, memory and energy; columns without a figure are left out, so that none shows a zero."""
     columns = (*_STAGES, *_MEMORY, _DEVICE, _ENERGY)
     cells = [_costs(result) for result in measured]
@@ -161,9 +157,16 @@ def _milliseconds(value: float | None) -> str | None:
     return f"{value:.{places}f}"
 
 
-def _ratio(ratio: Ratio | None) -> str | None:
+def _baselines(measured: Sequence[Result]) -> set[str]:
+    """The labels of what others are compared with."""
+    return {result.ratio.baseline for result in measured if result.ratio is not None}
+
+
+def _ratio(result: Result, baselines: set[str]) -> str | None:
+    """Against the baseline; 1 of the baseline itself, and None of what could not be compared."""
+    ratio = result.ratio
     if ratio is None:
-        return "1"
+        return "1" if label(result.variant) in baselines else None
     low, high = ratio.ci95
     same = "" if ratio.distinct else " ~"
     return f"{ratio.speedup:.2f} ({low:.2f}-{high:.2f}){same}"
@@ -172,8 +175,7 @@ def _ratio(ratio: Ratio | None) -> str | None:
 def _notes(measured: Sequence[Result]) -> list[str]:
     """What the tables do not say of themselves."""
     notes = []
-    baselines = {result.ratio.baseline for result in measured if result.ratio is not None}
-    notes += [f"Speedup is over {name}, measured in turns with it." for name in baselines]
+    notes += [f"Speedup is over {name}, measured in turns with it." for name in _baselines(measured)]
     if any(result.ratio is not None and not result.ratio.distinct for result in measured):
         notes.append("~: the interval holds 1.")
     energy = {result.energy_note for result in measured if result.energy_note is not None}

@@ -12,12 +12,13 @@ from edgecnn.atomic import require_writable
 from edgecnn.commands.comparison_report import gate_against, write_reports
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, resolve_model
-from edgecnn.commands.parameters import WordsType
+from edgecnn.commands.parameters import FiniteRange, WordsType
 from edgecnn.commands.result_table import print_rows
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source, subset
 from edgecnn.engines.choice import EngineChoice, parse_choices
 from edgecnn.errors import DependencyMissingError, EdgecnnError, ResultError, UsageError
 from edgecnn.reports.one_line import one_line
+from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import encode_results, read_results
 from edgecnn.reports.rows import rows_of
 
@@ -128,7 +129,7 @@ class _Request:
 @click.option("--images", type=click.IntRange(min=2), help="Quantise by so many images at most.")
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
     metavar="POINTS",
@@ -172,7 +173,7 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
     What fails is named with its reason and the others go on; the exit code is then 1.
     """
     request = _Request(**options)
-    baseline = None if request.baseline is None else read_results(request.baseline)
+    baseline = _baseline(request)
     if request.plots is not None:
         import edgecnn.reports.plots  # noqa: F401 - what is missing is better told now than after the run
     plan = _plan(request, terminal)
@@ -192,6 +193,24 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
         gate_against(baseline, outcome.document, terminal)
     if outcome.failed:
         raise click.exceptions.Exit(1)
+
+
+def _baseline(request: _Request) -> ResultFile | None:
+    """The results to hold the new ones against.
+
+    Raises:
+        UsageError: the run would replace them, and the next one be held against what is worse.
+        ResultError: they cannot be read.
+    """
+    path = request.baseline
+    if path is None:
+        return None
+    if path.resolve() == (request.output / "results.json").resolve():
+        raise UsageError(
+            f"This run replaces the baseline {path}: what got worse would be the next run's baseline.",
+            "Keep the baseline elsewhere: copy it, and pass --baseline COPY; or write elsewhere with -o.",
+        )
+    return read_results(path)
 
 
 def _plan(request: _Request, terminal: Terminal) -> ComparePlan:

@@ -55,11 +55,11 @@ def gate_against(old: ResultFile, new: ResultFile, terminal: Terminal) -> None:
     """Say what got worse from ``old`` to ``new``.
 
     Raises:
-        GateError: something did.
+        GateError: something did, or nothing could be compared.
     """
     found = compare_to_baseline(old, new)
     for note in found.notes:
-        terminal.note(note)
+        terminal.warn(note)
     for finding in found.findings:
         terminal.warn(finding.sentence)
     if found.findings:
@@ -67,7 +67,13 @@ def gate_against(old: ResultFile, new: ResultFile, terminal: Terminal) -> None:
             f"{len(found.findings)} figures of {found.compared} variants are worse than in the baseline.",
             "They are named above. If that is intended, make these results the new baseline.",
         )
-    terminal.note(f"Nothing got worse than the baseline in {found.compared} variants.")
+    if not found.compared:
+        raise GateError(
+            "Nothing could be compared with the baseline: no variant has a figure in both.",
+            "Make the baseline anew, of the same networks, engines, precisions and images, on this machine.",
+        )
+    counts = ", ".join(f"{name} of {count}" for name, count in found.figures.items())
+    terminal.note(f"Nothing got worse than the baseline in {found.compared} variants: {counts}.")
 
 
 def _write(text: str, path: Path) -> None:

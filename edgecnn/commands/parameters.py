@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
-__all__ = ["BatchType", "NumbersType", "SizeType", "WordsType"]
+__all__ = ["BatchType", "FiniteRange", "NumbersType", "SizeType", "WordsType"]
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -45,6 +47,22 @@ class BatchType(click.ParamType):  # type: ignore[type-arg]
         if text != "dynamic" and not (text.isdecimal() and int(text) > 0):
             self.fail(f"{text!r} is neither 'dynamic' nor a positive number.", param, ctx)
         return None if text == "dynamic" else int(text)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds; NaN, which compares with no bound, and infinity are none."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """The number ``value``."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
 
 
 class NumbersType(click.ParamType):  # type: ignore[type-arg]

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import click
 
 from edgecnn.commands.console import Terminal, terminal_options
+from edgecnn.commands.parameters import FiniteRange
 from edgecnn.commands.result_table import print_rows
 from edgecnn.errors import GateError, UsageError
 from edgecnn.reports.join import join
@@ -25,7 +26,7 @@ __all__ = ["DEFAULT_RESULTS", "pick"]
 #: What ``edgecnn compare`` writes when nothing else is said.
 DEFAULT_RESULTS = Path("comparison/results.json")
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 _PERCENTILES = {percentile_text(percentile): percentile for percentile in PERCENTILES}
 
 
@@ -73,11 +74,11 @@ class _Request:
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="POINTS",
     help="Percentage points of top-1 below the fp32 form of the same network.",
 )
-@click.option("--min-top1", type=click.FloatRange(0, 100), metavar="PERCENT", help="Top-1 accuracy.")
+@click.option("--min-top1", type=FiniteRange(0, 100), metavar="PERCENT", help="Top-1 accuracy.")
 @click.option("--max-size-mb", type=_POSITIVE, metavar="MB", help="Of the model file.")
 @click.option(
     "--objective",
@@ -125,7 +126,7 @@ def _print(terminal: Terminal, choice: Choice) -> None:
         terminal.line(line)
     shown = [choice.pick, choice.runner_up, choice.nearest.row if choice.nearest else None]
     shown += [cost.without for cost in choice.costs]
-    rows = {row.title: row for row in shown if row is not None}
+    rows = {id(row): row for row in shown if row is not None}
     if rows:
         print_rows(terminal, list(rows.values()))
 

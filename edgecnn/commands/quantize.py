@@ -11,6 +11,7 @@ from edgecnn.artifact import Artifact
 from edgecnn.atomic import require_writable
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_model
+from edgecnn.commands.parameters import FiniteRange
 from edgecnn.commands.quantization_report import print_outcome, save_front
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source
 from edgecnn.environment import describe_environment, usable_cores
@@ -46,7 +47,7 @@ __all__ = ["quantize"]
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
     metavar="POINTS",

@@ -17,7 +17,7 @@ from edgecnn.bench.tune import Configuration, Measured, Objective, TuneSettings,
 from edgecnn.bench.tune_result import doubt, serving_config, tune_results, verdict
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_model
-from edgecnn.commands.parameters import NumbersType
+from edgecnn.commands.parameters import FiniteRange, NumbersType
 from edgecnn.engines import engine_type
 from edgecnn.engines.choice import EngineChoice, parse_choice
 from edgecnn.engines.suitability import unsuitable
@@ -78,7 +78,7 @@ class _Request:
 )
 @click.option(
     "--max-latency-ms",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MS",
     help="Only what answers 95 % of the calls in so many milliseconds; exit with 3 if nothing does.",
 )
@@ -89,7 +89,7 @@ class _Request:
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
     metavar="S",

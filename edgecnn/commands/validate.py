@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgecnn.artifact import Artifact
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
+from edgecnn.commands.parameters import FiniteRange
 from edgecnn.commands.validation_tables import gate_failures, print_validation
 from edgecnn.data import SOURCE_FORMS, LabelledImages, map_labels, open_source, subset
 from edgecnn.engines import Engine
@@ -99,7 +100,7 @@ class _Request:
 @click.option("--threads", type=click.IntRange(min=1), help="Cores to use; all if not given.")
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="POINTS",
     help="Exit with 3 if top-1 falls below the reference's by more than so many percentage points.",
 )

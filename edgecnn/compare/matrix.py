@@ -216,6 +216,7 @@ class _Row:
             sha256="" if known is None else known.sha256(),
             precision=cell.precision,
             engine=cell.choice.name,
+            batch=self.plan.batch,
             options=cell.choice.other_options,
         )
         return Result(variant=variant, error=reason)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,8 @@ class FileImages:
         return len(self.paths)
 
     def key(self, index: int) -> str:
-        """The path of one image."""
-        return self.paths[index]
+        """The path of one image from ``root``: the same wherever the data lies, and however it was named."""
+        return PurePath(os.path.relpath(self.paths[index], self.root)).as_posix()
 
     def image(self, index: int) -> Image.Image:
         """One image, decoded to RGB."""

@@ -35,7 +35,7 @@ class LabelledImages(Protocol):
     def __len__(self) -> int: ...
 
     def key(self, index: int) -> str:
-        """What names one image: its path, or "digits[12]"."""
+        """What names one image among these: its path from ``root``, or "digits[12]"."""
 
     def image(self, index: int) -> Image.Image:
         """One image, decoded to RGB.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from edgecnn.spec import ModelSpec, Precision
 
 __all__ = [
     "Batch",
+    "CopyingEngine",
     "Engine",
     "EngineInfo",
     "EngineOptions",
@@ -140,6 +141,18 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class CopyingEngine(Protocol):
+    """What an engine on another device may offer besides, so that its copies can be timed apart."""
+
+    def copy_only(self, batch: Batch) -> None:
+        """Copy ``batch`` to the device, and scores back, as ``run`` does, without running the model.
+
+        Raises:
+            EngineError: as ``run``.
+        """
 
 
 class EngineType(Protocol):

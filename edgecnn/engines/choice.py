@@ -7,8 +7,8 @@ from typing import Any
 
 from edgecnn.artifact import Artifact
 from edgecnn.engines import ENGINES, Engine, EngineOptions, engine_type, open_engine
-from edgecnn.engines.option_text import format_options, parse_options
-from edgecnn.errors import UnknownNameError
+from edgecnn.engines.option_text import OPTIONS, format_options, parse_options
+from edgecnn.errors import EngineUnavailableError, UnknownNameError, UsageError
 
 __all__ = ["EngineChoice", "open_choice", "parse_choice", "parse_choices"]
 
@@ -38,12 +38,8 @@ class EngineChoice:
         return _choice(self.name, replace(self.options, threads=threads))
 
     def preferring(self, **wishes: Any) -> EngineChoice:  # noqa: ANN401 - each option has its own type
-        """The same with ``wishes`` (options) where the engine understands them and the user is silent.
-
-        Raises:
-            EngineUnavailableError: a plug-in does not load.
-        """
-        understands, given = _understands(self.name), self.options.given()
+        """The same with ``wishes`` (options) where the engine understands them and the user is silent."""
+        understands, given = _understands(self.name, unloaded=frozenset()), self.options.given()
         added = {name: wishes[name] for name in wishes if name in understands and name not in given}
         return _choice(self.name, replace(self.options, **added)) if added else self
 
@@ -53,17 +49,20 @@ def parse_choice(text: str) -> EngineChoice:
 
     That is the name of an engine ("ort"), perhaps with options ("ort:threads=1,arena=off"), or a plug-in
     ("package.module:Class", "package.module:Class:threads=1"). The library of an engine in the table is not
-    loaded, and need not be installed; a plug-in is imported.
+    loaded, and need not be installed. A plug-in is imported only to check its options; what keeps it from
+    being opened is said by :func:`open_choice`, so that it ends no run of other engines.
 
     Raises:
         UnknownNameError: no such engine, or no such option of it.
-        UsageError: an option's value is wrong, or the plug-in is no engine.
-        EngineUnavailableError: the plug-in does not load.
+        UsageError: an option's value is wrong, or the plug-in's name is not "package.module:Class".
     """
     name, options = _split(text.strip())
-    understands = _understands(name)
-    given = EngineOptions() if options is None else parse_options(name, understands, options)
-    return EngineChoice(text.strip(), name, given)
+    _require_name(name)
+    if options is None:
+        return EngineChoice(text.strip(), name, EngineOptions())
+    return EngineChoice(
+        text.strip(), name, parse_options(name, _understands(name, unloaded=OPTIONS), options)
+    )
 
 
 def parse_choices(text: str) -> tuple[EngineChoice, ...]:
@@ -87,7 +86,8 @@ def open_choice(choice: EngineChoice, artifact: Artifact) -> Engine:
     """Open ``artifact`` as ``choice`` says. Never falls back to another engine, device or precision.
 
     Raises:
-        EngineUnavailableError: the engine cannot open on this machine.
+        UsageError: the plug-in does not exist, is no engine, or does not understand an option.
+        EngineUnavailableError: the engine cannot open on this machine; a plug-in that does not load, too.
         EngineError: the artifact does not open in it.
     """
     return open_engine(choice.name, artifact, choice.options)
@@ -107,10 +107,22 @@ def _split(text: str) -> tuple[str, str | None]:
     return f"{head}:{attribute}", options if colon else None
 
 
-def _understands(name: str) -> frozenset[str]:
+def _require_name(name: str) -> None:
     if name in ENGINES:
-        return ENGINES[name].understands
-    if ":" not in name:
+        return
+    module, colon, attribute = name.partition(":")
+    if not colon:
         listing = f"Engines: {', '.join(ENGINES)}, and plug-ins: package.module:Class."
         raise UnknownNameError("engine", name, ENGINES, listing=listing)
-    return frozenset(engine_type(name).understands)
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise UsageError(f"{name!r} is no name of a plug-in.", "Write it as package.module:Class.")
+
+
+def _understands(name: str, *, unloaded: frozenset[str]) -> frozenset[str]:
+    """The names of the options of the engine ``name``; of a plug-in that does not load, ``unloaded``."""
+    if name in ENGINES:
+        return ENGINES[name].understands
+    try:
+        return frozenset(engine_type(name).understands)
+    except (UsageError, EngineUnavailableError):
+        return unloaded

@@ -15,7 +15,7 @@ from edgecnn.engines.base import Batch, EngineInfo, Scores, require_fit
 from edgecnn.errors import EngineError
 from edgecnn.spec import ModelSpec
 
-__all__ = ["Infer", "OpenEngine", "as_scores", "fixed_spec"]
+__all__ = ["Infer", "OpenEngine", "as_scores", "closed_failure", "fixed_spec"]
 
 #: Takes a batch that fits, and returns a new array: N scores per class, of any float dtype and shape.
 Infer = Callable[[Batch], NDArray[Any]]
@@ -48,7 +48,7 @@ class OpenEngine:
         """Scores of a batch, as :meth:`edgecnn.engines.base.Engine.run` says."""
         infer = self._infer
         if infer is None:
-            raise EngineError(f"The engine {self.info.name!r} is closed.", "Open the artifact again.")
+            raise closed_failure(self.info)
         form = (batch.shape, batch.dtype)
         if form != self._fitted:  # in a row of equal batches the check would be most of Python's share
             require_fit(batch, self._spec)
@@ -66,6 +66,11 @@ class OpenEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def closed_failure(info: EngineInfo) -> EngineError:
+    """What a closed engine answers."""
+    return EngineError(f"The engine {info.name!r} is closed.", "Open the artifact again.")
 
 
 def as_scores(output: NDArray[Any], images: int, spec: ModelSpec) -> Scores:

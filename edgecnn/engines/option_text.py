@@ -10,7 +10,7 @@ from typing import Any, get_args
 from edgecnn.engines.base import EngineOptions, FloatPrecision, Hint
 from edgecnn.errors import UnknownNameError, UsageError
 
-__all__ = ["format_options", "parse_options"]
+__all__ = ["OPTIONS", "format_options", "parse_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ _FORMS = {
     "device": _number(0),
     "graph": _SWITCH,
 }
+
+#: The names of all options.
+OPTIONS = frozenset(_FORMS)
 
 
 def parse_options(engine: str, understands: AbstractSet[str], text: str) -> EngineOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Lock
@@ -17,9 +18,9 @@ from onnxruntime import InferenceSession, OrtValue
 
 from edgecnn.artifact import Artifact
 from edgecnn.engines import ENGINES
-from edgecnn.engines.base import Batch, EngineInfo, EngineOptions, require_understood
+from edgecnn.engines.base import Batch, EngineInfo, EngineOptions, require_fit, require_understood
 from edgecnn.engines.cuda_driver import cuda_devices
-from edgecnn.engines.opened import OpenEngine, fixed_spec
+from edgecnn.engines.opened import OpenEngine, closed_failure, fixed_spec
 from edgecnn.engines.ort_session import ERRORS, open_session, require_names, run_failure, session_settings
 from edgecnn.errors import EngineError, EngineUnavailableError, UsageError
 from edgecnn.spec import ModelSpec, Precision
@@ -80,6 +81,19 @@ class OrtCudaEngine(OpenEngine):
         info = _info(gpu, options.threads or 1, _precision(spec.precision))
         runner = _GraphRunner(session, spec, device) if options.graph else _Runner(session, spec, device)
         super().__init__(spec, info, runner.run)
+        self._copy: Callable[[Batch], object] | None = runner.copy
+
+    def copy_only(self, batch: Batch) -> None:
+        """The copies of ``run``, as :class:`edgecnn.engines.base.CopyingEngine` says."""
+        if self._copy is None:
+            raise closed_failure(self.info)
+        require_fit(batch, self.spec)
+        self._copy(batch)
+
+    def close(self) -> None:
+        """Free everything. A second call does nothing."""
+        self._copy = None
+        super().close()
 
     @classmethod
     def check(cls) -> EngineInfo:
@@ -214,12 +228,27 @@ class _Buffers:
 
     def run(self, batch: Batch) -> NDArray[Any]:
         """Copy in, run, and copy out."""
+        self._copy_in(batch)
+        self._session.run_with_iobinding(self._binding)
+        return self._copied_out()
+
+    def copy(self, batch: Batch) -> NDArray[Any]:
+        """Copy in, and out what an earlier run has left there."""
+        self._copy_in(batch)
+        return self._copied_out()
+
+    def _copy_in(self, batch: Batch) -> None:
         self._input.update_inplace(np.ascontiguousarray(batch))
         self._binding.synchronize_inputs()
-        self._session.run_with_iobinding(self._binding)
+
+    def _copied_out(self) -> NDArray[Any]:
         self._binding.synchronize_outputs()
         scores: NDArray[Any] = self._output.numpy()
         return scores.copy()  # whether ``numpy`` gives a view depends on the kind of memory
+
+
+#: What is done with a batch on buffers.
+Work = Callable[[_Buffers, Batch], NDArray[Any]]
 
 
 def _value(images: int, shape: tuple[int | str, ...], dtype: str, device: int) -> OrtValue:
@@ -242,9 +271,15 @@ class _Runner:
         self._turn = Lock()
 
     def run(self, batch: Batch) -> NDArray[Any]:
+        return self._on_buffers(batch, _Buffers.run)
+
+    def copy(self, batch: Batch) -> NDArray[Any]:
+        return self._on_buffers(batch, _Buffers.copy)
+
+    def _on_buffers(self, batch: Batch, work: Work) -> NDArray[Any]:
         try:
             buffers = self._taken(len(batch)) or self._made(len(batch))
-            scores = buffers.run(batch)
+            scores = work(buffers, batch)
         except ERRORS as error:
             raise run_failure(self._spec, error) from error
         with self._turn:
@@ -274,8 +309,14 @@ class _GraphRunner:
             self.run(np.zeros(sizes, spec.input.dtype))
 
     def run(self, batch: Batch) -> NDArray[Any]:
+        return self._in_turn(batch, _Buffers.run)
+
+    def copy(self, batch: Batch) -> NDArray[Any]:
+        return self._in_turn(batch, _Buffers.copy)
+
+    def _in_turn(self, batch: Batch, work: Work) -> NDArray[Any]:
         with self._turn:
             try:
-                return self._buffers.run(batch)
+                return work(self._buffers, batch)
             except ERRORS as error:
                 raise run_failure(self._spec, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgecnn.reports.label import model_name
+from edgecnn.reports.label import file_precision
 from edgecnn.reports.limits import MEGABYTE
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.rows import Row
@@ -104,8 +104,15 @@ def _memory(name: str, title: str, explanation: str) -> Column:
 
 
 _TABLE = (
-    Column("network", "network", lambda row: model_name(row.result.variant)),
+    Column("network", "network", lambda row: row.model),
     Column("precision", "precision", lambda row: row.result.variant.precision),
+    Column(
+        "artifact_precision",
+        "file",
+        lambda row: file_precision(row.result.variant),
+        None,
+        "What the file holds, where it is quantised and the arithmetic is not.",
+    ),
     Column("engine", "engine", lambda row: row.result.variant.engine),
     Column("options", "options", lambda row: row.result.variant.options),
     Column("batch", "batch", _field("variant", "batch"), 0, "Images per call."),

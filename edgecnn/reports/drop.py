@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgecnn.reports.result import Accuracy, Result
+from edgecnn.reports.result import Accuracy, Result, Variant
 
 __all__ = ["top1_drop"]
 
@@ -21,7 +21,7 @@ def top1_drop(result: Result, among: Sequence[Result]) -> float | None:
         return None
     if accuracy.flips is not None and _fp32_of_same_network(result, accuracy):
         return 100 * (accuracy.flips.lost - accuracy.flips.gained) / accuracy.n
-    if result.variant.precision == "fp32":
+    if _is_fp32(result.variant):
         return 0.0
     references = [one for one in among if _is_reference(one, result, accuracy)]
     tops = [one.accuracy.top1 for one in references if one.accuracy is not None]
@@ -30,20 +30,21 @@ def top1_drop(result: Result, among: Sequence[Result]) -> float | None:
 
 def _fp32_of_same_network(result: Result, accuracy: Accuracy) -> bool:
     reference = accuracy.reference
-    return (
-        reference is not None
-        and reference.precision == "fp32"
-        and reference.network == result.variant.network
-    )
+    return reference is not None and _is_fp32(reference) and reference.network == result.variant.network
 
 
 def _is_reference(one: Result, result: Result, accuracy: Accuracy) -> bool:
     return (
         one.accuracy is not None
-        and one.variant.precision == "fp32"
+        and _is_fp32(one.variant)
         and one.variant.network == result.variant.network
         and _images(one.accuracy) == _images(accuracy)
     )
+
+
+def _is_fp32(variant: Variant) -> bool:
+    """Whether nothing was lost: a quantised file stays one where the arithmetic is fp32, as on a GPU."""
+    return variant.precision == "fp32" and variant.artifact_precision in ("fp32", None)
 
 
 def _images(accuracy: Accuracy) -> str | None:

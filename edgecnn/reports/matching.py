@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edgecnn.reports.label import model_name
+from edgecnn.reports.label import file_name
 from edgecnn.reports.result import Result
 
 __all__ = ["matched"]
@@ -17,7 +17,7 @@ def matched(old: Sequence[Result], new: Sequence[Result]) -> tuple[list[tuple[Re
 
     A variant is its network, precision, engine, options, batch, threads and scenario; a file's content and
     name may change. Where several files share all of these, they are told apart by content, then by name.
-    What failed may not know its precision and threads, and is matched by model, engine and batch in the end.
+    What failed may not know its precision and threads: it is matched by network, engine and batch in the end.
     """
     left, free = list(old), list(new)
     pairs: list[tuple[Result, Result]] = []
@@ -25,7 +25,8 @@ def matched(old: Sequence[Result], new: Sequence[Result]) -> tuple[list[tuple[Re
         pairs += _take(left, free, key)
     # Without the precision a match is a guess, which only a failure needs.
     failed = [result for result in free if result.error is not None]
-    pairs += _take(left, failed, _same_request)
+    for key in (_same_named_request, _same_request):
+        pairs += _take(left, failed, key)
     order = {id(result): index for index, result in enumerate(old)}
     return sorted(pairs, key=lambda pair: order[id(pair[0])]), left
 
@@ -62,13 +63,17 @@ def _same_kind(result: Result) -> tuple[object, ...]:
 
 
 def _same_name(result: Result) -> tuple[object, ...]:
-    return (*_same_kind(result), model_name(result.variant))
+    return (*_same_kind(result), file_name(result.variant))
 
 
 def _same_content(result: Result) -> tuple[object, ...]:
     return (*_same_kind(result), result.variant.sha256)
 
 
+def _same_named_request(result: Result) -> tuple[object, ...]:
+    return (*_same_request(result), file_name(result.variant))
+
+
 def _same_request(result: Result) -> tuple[object, ...]:
     variant = result.variant
-    return model_name(variant), variant.engine, variant.options, variant.batch
+    return variant.network, variant.engine, variant.options, variant.batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgecnn.reports.one_line import one_line
 from edgecnn.reports.pick import Choice, Cost, NearestMiss
 
 __all__ = ["explain", "explain_miss"]
@@ -35,6 +36,7 @@ def _chosen(choice: Choice) -> Iterator[str]:
     value = figure.read(pick)
     assert value is not None
     yield f"Ship {pick.title}: {figure.name} {figure.text(value)}."
+    yield f"Its file: {one_line(pick.result.variant.artifact)}"
     held = ", ".join(constraint.option for constraint in choice.constraints)
     among = f"of {choice.feasible} that hold {held}" if held else f"of {choice.feasible}"
     if choice.feasible == 1 and held:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,15 @@ Kind = Literal["slower", "bigger", "less accurate", "vanished", "fails"]
 
 #: The percentiles that the gate looks at: the usual query, and the tail that short runs can still tell.
 _PERCENTILES: tuple[Percentile, ...] = ("p50", "p90")
+
+#: What is compared -> what has to be there for it.
+_FIGURES: dict[str, Callable[[Result], object]] = {
+    "accuracy": lambda one: one.accuracy,
+    "latency": lambda one: one.latency_ms,
+    "throughput": lambda one: one.throughput_per_s,
+    "memory": lambda one: one.memory_bytes and one.memory_bytes.peak,
+    "file size": lambda one: one.memory_bytes and one.memory_bytes.file,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +83,14 @@ class BaselineComparison:
     Attributes:
         findings: what got worse; empty where the gate holds.
         notes: what could not be compared, and why.
-        compared: how many variants both files hold.
+        compared: how many variants were held against their like: by a figure at least, or since they fail.
+        figures: figure -> of how many variants it was compared.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     compared: int
+    figures: Mapping[str, int]
 
 
 def compare_to_baseline(
@@ -101,7 +113,15 @@ def compare_to_baseline(
     for before, after in sound:
         findings += gate.findings(before, after)
     notes = [note for note in (gate.machine, *_unmeasured(sound), *_other_images(sound)) if note]
-    return BaselineComparison(findings=tuple(findings), notes=tuple(notes), compared=len(sound))
+    figures = [gate.compared(before, after) for before, after in sound]
+    return BaselineComparison(
+        findings=tuple(findings),
+        notes=tuple(notes),
+        compared=sum(
+            bool(names) or after.error is not None for names, (_, after) in zip(figures, sound, strict=True)
+        ),
+        figures=Counter(name for names in figures for name in names),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +147,16 @@ class _Gate:
             limits = self.tolerances.memory_percent, self.tolerances.memory_mb
             yield from self._bigger(old, new, "peak", "peak memory", *limits)
             yield from self._slower(old, new)
+
+    def compared(self, old: Result, new: Result) -> list[str]:
+        """The figures that both have and that may be compared; none of what fails."""
+        if new.error is not None:
+            return []
+        both = [{name for name, read in _FIGURES.items() if read(one) is not None} for one in (old, new)]
+        excluded = {"latency", "throughput", "memory"} if self.machine else set()
+        if old.accuracy and new.accuracy and accuracy_change(old.accuracy, new.accuracy) is None:
+            excluded.add("accuracy")
+        return [name for name in _FIGURES if name in both[0] & both[1] - excluded]
 
     def _slower(self, old: Result, new: Result) -> Iterator[Finding]:
         factor = 1 + self.tolerances.speed_percent / 100
@@ -206,12 +236,7 @@ def _other_machine(old: Environment, new: Environment) -> str:
 
 def _unmeasured(pairs: Sequence[tuple[Result, Result]]) -> Iterator[str]:
     """What the baseline has and the new file lacks: a gate that is silently never reached is none."""
-    figures: tuple[tuple[str, Callable[[Result], object]], ...] = (
-        ("accuracy", lambda one: one.accuracy),
-        ("latency", lambda one: one.latency_ms),
-        ("memory", lambda one: one.memory_bytes and one.memory_bytes.peak),
-    )
-    for name, read in figures:
+    for name, read in _FIGURES.items():
         lacking = [
             title_of(new)
             for old, new in pairs

@@ -70,6 +70,7 @@ class Variant:
         batch: images per call.
         threads: threads that worked on one call.
         options: what else the engine was told, such as "arena=off"; empty for nothing.
+        artifact_precision: what the file holds, whatever the arithmetic; None where it is not known.
     """
 
     network: str
@@ -81,6 +82,7 @@ class Variant:
     batch: int | None = None
     threads: int | None = None
     options: str = ""
+    artifact_precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgecnn.reports.drop import top1_drop
-from edgecnn.reports.label import label
+from edgecnn.reports.label import label, model_names
 from edgecnn.reports.pareto import pareto_front
 from edgecnn.reports.percentiles import latency
 from edgecnn.reports.result import Result
@@ -19,8 +19,9 @@ class Row:
     """One result in the light of the others.
 
     Attributes:
-        title: names the variant, and its scenario where that is not the plain one.
+        title: names the variant, and its scenario where that is not the plain one; no other file has it.
         name: the same without the batch and the threads, where all results share them.
+        model: the part of the title that names the model.
         result: as measured.
         drop: percentage points of top-1 below the fp32 form of the network.
         on_front: whether no other result is as fast and as accurate.
@@ -28,6 +29,7 @@ class Row:
 
     title: str
     name: str
+    model: str
     result: Result
     drop: float | None
     on_front: bool
@@ -36,11 +38,13 @@ class Row:
 def rows_of(results: Sequence[Result]) -> tuple[Row, ...]:
     """One row for each result, in their order."""
     front = set(front_of(results))
-    names = _names(results)
+    models = model_names([result.variant for result in results])
+    plain = _plain(results)
     return tuple(
         Row(
-            title=title_of(result),
-            name=names[index],
+            title=title_of(result, models[index]),
+            name=title_of(plain[index], models[index]),
+            model=models[index],
             result=result,
             drop=top1_drop(result, results),
             on_front=index in front,
@@ -66,30 +70,28 @@ def is_plain(result: Result) -> bool:
     return result.scenario is None or result.scenario.name == "single"
 
 
-def title_of(result: Result) -> str:
+def title_of(result: Result, model: str | None = None) -> str:
     """The variant's label, with the scenario where one query at a time is not what was measured."""
-    name = label(result.variant)
+    name = label(result.variant, model)
     if is_plain(result) or result.scenario is None:
         return name
     load = "" if result.scenario.target_qps is None else f" at {result.scenario.target_qps:g}/s"
     return f"{name}, {result.scenario.name}{load}"
 
 
-def _names(results: Sequence[Result]) -> list[str]:
-    """Titles without what is the same in all that could be measured."""
+def _plain(results: Sequence[Result]) -> list[Result]:
+    """Without the batch and the threads, where they are the same in all that could be measured."""
     measured = [result.variant for result in results if result.error is None]
     one_batch = len({variant.batch for variant in measured}) == 1
     same_threads = len({variant.threads for variant in measured}) == 1
     return [
-        title_of(
-            replace(
-                result,
-                variant=replace(
-                    result.variant,
-                    batch=None if one_batch else result.variant.batch,
-                    threads=None if same_threads else result.variant.threads,
-                ),
-            )
+        replace(
+            result,
+            variant=replace(
+                result.variant,
+                batch=None if one_batch else result.variant.batch,
+                threads=None if same_threads else result.variant.threads,
+            ),
         )
         for result in results
     ]

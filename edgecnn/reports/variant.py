@@ -24,4 +24,5 @@ def variant_of(artifact: Artifact, info: EngineInfo, batch: int) -> Variant:
         engine_info=EngineFacts(version=info.version, device=info.device, providers=info.providers),
         batch=own if isinstance(own, int) else batch,
         threads=info.threads,
+        artifact_precision=artifact.spec.precision,
     )

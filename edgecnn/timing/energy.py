@@ -66,6 +66,11 @@ class EnergyMeter:
         parts = (what, "idle power included" if counters else "", missing)
         self.note = "; ".join(part for part in parts if part)
 
+    @property
+    def available(self) -> bool:
+        """Whether it has a counter at all."""
+        return bool(self._counters)
+
     @contextmanager
     def measure(self) -> Iterator[EnergyReading]:
         """Measure the ``with`` block; the reading is complete when it has ended without an error."""

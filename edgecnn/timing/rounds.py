@@ -47,6 +47,7 @@ def interleave(
     settings: RoundSettings,
     clock: Clock = SYSTEM_CLOCK,
     observe: Callable[[float], None] = lambda _: None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> list[list[T]]:
     """Measure one slice of every variant in each round, until the time is up.
 
@@ -59,6 +60,7 @@ def interleave(
         settings: how long.
         clock: to measure the time by.
         observe: told after each round what share of the time has passed, 0 to 1.
+        wanted: asked before each round; False ends it early, least rounds or not.
 
     Returns:
         What the slices returned: a list for each variant, in the order of the rounds.
@@ -68,8 +70,9 @@ def interleave(
     found: list[list[T]] = [[] for _ in slices]
     begin = clock.now()
     rounds, passed = 0, 0.0
-    while rounds < settings.least or (
-        passed < settings.seconds and (settings.most is None or rounds < settings.most)
+    while wanted() and (
+        rounds < settings.least
+        or (passed < settings.seconds and (settings.most is None or rounds < settings.most))
     ):
         if rounds % 2:
             order.reverse()

@@ -35,7 +35,7 @@ def open_train_data(data: str, val: str | None, note: Callable[[str], None]) -> 
     """
     train = open_source(data, split="train", announce=note)
     test = open_source(val or data, split="test", announce=note)
-    shared = _keys(train) & _keys(test)
+    shared = _places(train) & _places(test)
     if not shared:
         return TrainData(train, test)
     if val is not None or len(shared) < len(train):
@@ -47,8 +47,10 @@ def open_train_data(data: str, val: str | None, note: Callable[[str], None]) -> 
     return _split(train)
 
 
-def _keys(source: LabelledImages) -> set[str]:
-    return {source.key(index) for index in range(len(source))}
+def _places(source: LabelledImages) -> set[str]:
+    """What tells images of different sources apart: their keys, with the folder for those that are in one."""
+    folder = "" if source.root is None else f"{source.root.resolve()}/"
+    return {f"{folder}{source.key(index)}" for index in range(len(source))}
 
 
 def _split(source: LabelledImages) -> TrainData:

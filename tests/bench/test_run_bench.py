@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from edgecnn.artifact import Artifact
 from edgecnn.bench import BenchPlan, opened, run, run_bench, stages
 from edgecnn.engines import Engine
-from edgecnn.engines.base import Batch
+from edgecnn.engines.base import Batch, EngineInfo
 from edgecnn.engines.choice import EngineChoice, open_choice, parse_choice
 from edgecnn.engines.fake import FakeEngine
 from edgecnn.errors import EngineError, EngineUnavailableError
@@ -152,6 +154,63 @@ def test_an_engine_that_fails_on_the_way_does_not_stop_the_others(
     assert (bad.latency_ms, bad.throughput_per_s) == (None, None)
     assert good.error is None
     assert good.latency_ms is not None
+
+
+def test_when_all_variants_have_failed_it_does_not_wait_for_the_time_to_be_up(
+    artifact: Make, opening: Callable[..., None]
+) -> None:
+    seen: list[str] = []
+
+    def scores(batch: Batch) -> NDArray[Any]:
+        if seen and seen[-1].startswith("Measuring"):
+            raise EngineError("It breaks under load.", "Nothing to do.")
+        return _constant(batch)
+
+    opening(lambda choice, model: FakeEngine(model.spec, scores, latency_s=lambda _: 0.001))
+    results = run_bench(_plan(artifact("a"), artifact("b")), lambda text, _: seen.append(text))
+    assert all(result.error and "under load" in result.error for result in results)
+    assert seen.count("Measuring 2 variants") == 2  # at the start, and after the one round
+
+
+class _OnGpu(FakeEngine):
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, device="NVIDIA Fake")
+
+
+class _Copying(_OnGpu):
+    def copy_only(self, batch: Batch) -> None:
+        time.sleep(0.02 * len(batch))
+
+
+def test_copies_to_a_device_are_told_apart_from_the_run(artifact: Make, opening: Callable[..., None]) -> None:
+    """These copies alone take longer than a call with all in it: nothing is left for the run."""
+    opening(lambda choice, model: _Copying(model.spec, _constant, latency_s=lambda images: 0.001 * images))
+    (result,) = run_bench(_plan(artifact(), batches=(2,)))
+    stages = result.stages_ms
+    assert stages is not None
+    assert stages.copy is not None
+    assert stages.copy >= 20
+    assert stages.run == 0
+    assert not any("copies" in warning for warning in result.warnings)
+
+
+def test_copies_that_cannot_be_told_from_the_run_are_a_warning(
+    artifact: Make, opening: Callable[..., None]
+) -> None:
+    opening(lambda choice, model: _OnGpu(model.spec, _constant))
+    (result,) = run_bench(_plan(artifact()))
+    assert "The stage 'run' holds the copies to and from NVIDIA Fake." in result.warnings
+    assert result.stages_ms is not None
+    assert result.stages_ms.copy is None
+
+
+def test_a_plugin_that_does_not_load_does_not_stop_the_others(artifact: Make) -> None:
+    failed, good = run_bench(_plan(artifact(), engines=("no_such_module:Engine", "ort:threads=1")))
+    assert failed.error is not None
+    assert "'no_such_module' of 'no_such_module:Engine' does not exist" in failed.error
+    assert failed.variant.engine == "no_such_module:Engine"
+    assert good.error is None
 
 
 def test_a_model_that_answers_nan_is_an_error(artifact: Make) -> None:

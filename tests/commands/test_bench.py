@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_an_engine_that_does_not_open_is_named_and_the_exit_code_is_1(reader: Ma
     assert speed[0] == "reader"
 
 
+def test_a_plugin_that_does_not_load_is_named_the_others_are_measured_and_the_exit_code_is_1(
+    reader: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_bench_plugin.py").write_text("import no_such_library_at_all")
+    monkeypatch.syspath_prepend(tmp_path)
+    result = _quick(reader(), "--engine", "ort,broken_bench_plugin:Engine")
+    assert result.exit_code == 1
+    assert "does not load: ModuleNotFoundError: No module named 'no_such_library_at_all'" in result.stderr
+    (speed, _) = _rows(result)
+    assert speed[0] == "reader"
+
+
 def test_an_unknown_engine_is_wrong_usage_and_the_engines_are_listed(reader: Make) -> None:
     result = _bench(reader(), "--engine", "trt")
     assert result.exit_code == 2
@@ -88,6 +101,7 @@ def test_an_unknown_engine_is_wrong_usage_and_the_engines_are_listed(reader: Mak
         ("--instances", "0"),
         ("--engine", "ort:threads=0"),
         ("--engine", "ort:unknown=1"),
+        ("--engine", "ort,my.plug:"),
         ("--baseline", "nothing like it"),
     ],
 )
@@ -133,13 +147,15 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_the_tables_show_figures_and_leave_out_what_there_is_not(
     reader: Make, results: Callable[..., None]
 ) -> None:
-    ratio = schema.Ratio(baseline="one", speedup=1.5, ci95=(1.4, 1.6), distinct=True)
-    same = schema.Ratio(baseline="one", speedup=1.001, ci95=(0.99, 1.01), distinct=False)
+    name = "one fp32 ort, batch 1, 2 threads"
+    ratio = schema.Ratio(baseline=name, speedup=1.5, ci95=(1.4, 1.6), distinct=True)
+    same = schema.Ratio(baseline=name, speedup=1.001, ci95=(0.99, 1.01), distinct=False)
     memory = schema.MemoryBytes(file=14_000_000, peak=52_340_000)
     results(
         _measured("one"),
         _measured("two", ratio=ratio, memory_bytes=memory),
         _measured("three", ratio=same),
+        _measured("four", stages_ms=None),
     )
     result = _bench(reader())
     assert result.exit_code == 0
@@ -147,9 +163,11 @@ def test_the_tables_show_figures_and_leave_out_what_there_is_not(
         ["one", "4.00", "1.0", "4.40", "-", "248.3", "1"],
         ["two", "4.00", "1.0", "4.40", "-", "248.3", "1.50 (1.40-1.60)"],
         ["three", "4.00", "1.0", "4.40", "-", "248.3", "1.00 (0.99-1.01) ~"],
+        ["four", "4.00", "1.0", "4.40", "-", "248.3", "-"],  # too few rounds to compare it
         ["one", "0.812", "4.00", "0.020", "-", "-"],
         ["two", "0.812", "4.00", "0.020", "14.0", "52.3"],
         ["three", "0.812", "4.00", "0.020", "-", "-"],
+        ["four", "-", "-", "-", "-", "-"],
     ]
     assert "Single stream, ort, fp32, batch 1, 2 threads." in result.stdout
     assert "Energy was not measured: there is no counter." in result.stdout
@@ -182,6 +200,14 @@ def test_a_table_of_four_variants_fits_100_columns(reader: Make, results: Callab
     )
     lines = _bench(reader()).stdout.splitlines()
     assert max(len(line) for line in lines if line.startswith(("│", "┃"))) <= 100
+
+
+def test_files_of_one_network_are_told_apart(reader: Make, results: Callable[..., None]) -> None:
+    one = _measured("net").variant
+    results(
+        *(_measured("net", variant=replace(one, artifact=f"net-{name}.onnx")) for name in ("minmax", "auto"))
+    )
+    assert [row[0] for row in _rows(_bench(reader()))][:2] == ["net (net-minmax)", "net (net-auto)"]
 
 
 def test_a_warning_that_all_share_is_told_once(reader: Make, results: Callable[..., None]) -> None:

@@ -200,11 +200,11 @@ def test_what_got_slower_than_the_baseline_exits_with_3(
     stubs: Stubs, reader: Make, folder: Make, tmp_path: Path
 ) -> None:
     arguments = (reader(), "--data", folder([1, 2]))
-    baseline = ("--baseline", "comparison/results.json", "--fresh")
-    assert _compare(*arguments).exit_code == 0
+    baseline = ("--baseline", "old/results.json", "--fresh")
+    assert _compare(*arguments, "-o", "old").exit_code == 0
     same = _compare(*arguments, *baseline)
     assert same.exit_code == 0, same.output
-    assert "Nothing got worse than the baseline in 2 variants." in same.stderr
+    assert "Nothing got worse than the baseline in 2 variants: accuracy of 2, latency of 2." in same.stderr
     stubs.p50 = 12
     slower = _compare(*arguments, *baseline)
     assert slower.exit_code == 3
@@ -219,9 +219,9 @@ def test_what_got_less_accurate_than_the_baseline_exits_with_3(
     stubs: Stubs, reader: Make, folder: Make, tmp_path: Path
 ) -> None:
     data = folder([1, 2, 3, 4] * 8)
-    good = _compare(reader("reader.onnx"), "--data", data)
+    good = _compare(reader("reader.onnx"), "--data", data, "-o", "old")
     assert good.exit_code == 0
-    bad = _compare(reader("reader.onnx", shift=1), "--data", data, "--baseline", "comparison/results.json")
+    bad = _compare(reader("reader.onnx", shift=1), "--data", data, "--baseline", "old/results.json")
     assert bad.exit_code == 3
     assert "top-1 100.00 % -> 0.00 %" in bad.stderr
 
@@ -312,6 +312,7 @@ def test_int8_without_images_says_what_to_pass(stubs: Stubs) -> None:
         ("--limit", "0"),
         ("--images", "1"),
         ("--max-drop", "-1"),
+        ("--max-drop", "nan"),
         ("--engine", "orrt"),
         ("--engine", "ort,,torch"),
         ("--engine", "ort:nonsense=1"),
@@ -382,15 +383,30 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_run(
     assert stubs.measured == 0
 
 
-def test_the_baseline_may_be_what_is_replaced(stubs: Stubs, reader: Make, place: Path) -> None:
-    _compare(reader(), "--precision", "fp32")
+def test_the_baseline_may_not_be_what_is_replaced(stubs: Stubs, reader: Make, place: Path) -> None:
     path = place / "comparison" / "results.json"
-    document = read_results(path)
+    for _ in range(2):  # whether there is one already or not
+        result = _compare(reader(), "--precision", "fp32", "--baseline", path)
+        assert result.exit_code == 2
+        assert "Keep the baseline elsewhere" in result.stderr
+        assert stubs.measured <= 1
+        _compare(reader(), "--precision", "fp32")
+
+
+def test_a_gate_that_compares_nothing_does_not_pass(
+    stubs: Stubs, reader: Make, folder: Make, tmp_path: Path
+) -> None:
+    arguments, path = (reader(), "--precision", "fp32"), tmp_path / "old.json"
+    assert _compare(*arguments).exit_code == 0
+    document = read_results(Path("comparison/results.json"))
+    write_results(replace(document, environment=replace(document.environment, cpu="Cortex-A76")), path)
+    elsewhere = _compare(*arguments, "--baseline", path, "-q")
+    assert elsewhere.exit_code == 3
+    assert "Warning: Measured on another machine" in elsewhere.stderr
+    assert "Nothing could be compared with the baseline" in elsewhere.stderr
     (only,) = document.results
-    assert only.latency_ms is not None
     write_results(replace(document, results=(replace(only, error="It failed then."),)), path)
-    assert _compare(reader(), "--precision", "fp32", "--baseline", path).exit_code == 0
-    assert read_results(path) == document
+    assert _compare(*arguments, "--baseline", path).exit_code == 3
 
 
 @pytest.mark.slow

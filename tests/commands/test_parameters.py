@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn.commands.parameters import BatchType, NumbersType, SizeType, WordsType
+from edgecnn.commands.parameters import BatchType, FiniteRange, NumbersType, SizeType, WordsType
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,14 @@ def test_a_default_that_is_a_list_already_passes() -> None:
 def test_another_word_is_refused_with_those_that_there_are(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is none of fp32, fp16, int8"):
         WORDS.convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "NaN", "1e999", "-1", "x"])
+def test_limits_are_finite(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        FiniteRange(min=0).convert(text, None, None)
+
+
+@given(st.floats(0, 1e300))
+def test_numbers_within_the_bounds_pass(number: float) -> None:
+    assert FiniteRange(min=0).convert(repr(number), None, None) == number

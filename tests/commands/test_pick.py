@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,11 @@ def test_without_a_name_the_results_of_the_last_compare_are_read(pick: Pick, tmp
         ("--min-top1", "101"),
         ("--objective", "beauty"),
         ("--percentile", "p42"),
+        *(
+            (f"--{name}", text)
+            for name in ("max-latency-ms", "max-memory-mb", "max-drop", "min-top1", "max-size-mb")
+            for text in ("nan", "inf")
+        ),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_a_usage_error(arguments: tuple[str, str], pick: Pick) -> None:
@@ -142,3 +148,29 @@ def test_a_file_of_another_version_is_refused_with_both_versions(pick: Pick, tmp
     assert done.exit_code == 1
     assert "'edgecnn.result/9'" in done.stderr
     assert "'edgecnn.result/1'" in done.stderr
+
+
+def test_files_of_one_network_and_precision_are_told_apart(pick: Pick, tmp_path: Path) -> None:
+    one, other = (
+        schema.Result(
+            variant=replace(_variant("int8"), artifact=f"out/net-{recipe}.onnx", sha256=recipe),
+            latency_ms=schema.LatencyMs(p50=p90 / 2, p90=p90),
+        )
+        for recipe, p90 in (("minmax", 5.25), ("auto", 4.75))
+    )
+    _write(tmp_path / "recipes.json", one, other)
+    done = pick("recipes.json")
+    assert "Ship net (net-auto) int8 ort, batch 1, 2 threads" in done.stdout
+    assert "Its file: out/net-auto.onnx" in done.stdout
+    assert "Runner-up: net (net-minmax) int8 ort" in done.stdout
+    table = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    assert ["net-auto" in table[0], "net-minmax" in table[1], len(table)] == [True, True, 2]
+
+
+def test_rows_of_equal_titles_are_all_shown(pick: Pick, tmp_path: Path) -> None:
+    one = _timed("int8", 5.25, 1)
+    scenario = schema.Scenario(name="server", driver="built-in", duration_s=1.0, target_qps=5, instances=2)
+    again = replace(one, scenario=scenario), replace(one, scenario=replace(scenario, instances=1))
+    _write(tmp_path / "instances.json", *again)
+    table = [line for line in pick("instances.json").stdout.splitlines() if line.startswith("│")]
+    assert len(table) == 2

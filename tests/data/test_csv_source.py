@@ -29,7 +29,7 @@ def test_rows_in_order_with_extra_columns(table: Any, tmp_path: Path) -> None:
     source = open_source(table("label,extra,path\ndog,5,images/2.png\ncat,,images/1.png\n"))
     assert source.classes == ("cat", "dog")
     assert source.labels.tolist() == [1, 0]
-    assert source.key(0) == str(tmp_path / "images" / "2.png")
+    assert source.key(0) == "images/2.png"
     assert source.image(0).size == (4, 3)
     assert source.name == "list"
     assert source.root == tmp_path

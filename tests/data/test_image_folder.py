@@ -13,17 +13,13 @@ from edgecnn.data import open_source
 from edgecnn.errors import DataError, ImageError
 
 
-def names(folder: Path, keys: list[str]) -> list[str]:
-    return [Path(key).relative_to(folder).as_posix() for key in keys]
-
-
 def test_classes_and_files_are_sorted_and_sub_folders_searched(tmp_path: Path, write_image: Any) -> None:
     for relative in ("dog/b.png", "dog/a.JPG", "cat/deep/er/x.webp", "cat/y.bmp"):
         write_image(relative)
     source = open_source(str(tmp_path))
     assert source.classes == ("cat", "dog")
     keys = [source.key(index) for index in range(len(source))]
-    assert names(tmp_path, keys) == ["cat/deep/er/x.webp", "cat/y.bmp", "dog/a.JPG", "dog/b.png"]
+    assert keys == ["cat/deep/er/x.webp", "cat/y.bmp", "dog/a.JPG", "dog/b.png"]
     assert source.labels.tolist() == [0, 0, 1, 1]
     assert source.image(3).size == (4, 3)
     assert source.content(3) == (tmp_path / "dog" / "b.png").read_bytes()
@@ -120,3 +116,15 @@ def test_50_000_files_open_in_about_a_second(tmp_path: Path) -> None:
     assert len(source) == 50_000
     assert np.bincount(source.labels).tolist() == [500] * 100
     assert seconds < 2  # a quarter of a second alone on one core; room for a busy machine
+
+
+def test_keys_are_the_same_wherever_the_data_lies_and_however_it_is_named(
+    tmp_path: Path, write_image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("here", "there/deep"):
+        write_image(f"{place}/cat/sub/1.png")
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "../here", str(tmp_path / "here"), "../there/deep/"):
+        source = open_source(name)
+        assert [source.key(index) for index in range(len(source))] == ["cat/sub/1.png"]
+        assert source.image(0).size == (4, 3)

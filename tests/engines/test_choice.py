@@ -118,7 +118,7 @@ def test_a_list_with_something_else_is_refused(text: str) -> None:
 
 @given(st.text(string.ascii_letters + string.digits + ":=,._- ", max_size=40))
 def test_no_text_fails_otherwise_than_with_an_explanation(text: str) -> None:
-    with suppress(UsageError, EngineUnavailableError):
+    with suppress(UsageError):
         assert parse_choice(text).text == text.strip()
 
 
@@ -163,12 +163,11 @@ def test_wishes_do_not_override_the_user() -> None:
         ("ort:arena", "'arena' is not an option", "name=value"),
         ("ort:arena=on,,", "'' is not an option", "name=value"),
         ("ort:arena=on,arena=off", "'arena' of 'ort' is given twice", "once"),
-        ("no_such_module:Engine", "'no_such_module' of 'no_such_module:Engine' does not exist", "PYTHONPATH"),
-        (f"{__name__}:Missing", "no attribute 'Missing'", "after the colon"),
-        (f"{__name__}:number", "is no engine: 7 cannot be called", "EngineType"),
-        (f"{__name__}:NoEngine", "is no engine: it has no method 'check'", "EngineType"),
-        (f"{__name__}:undeclared", "has no set 'understands'", "EngineType"),
-        (f"{__name__}:Inventive", "it understands magic, and there are only arena, ", "EngineType"),
+        ("a.module:", "'a.module:' is no name of a plug-in", "package.module:Class"),
+        (":Engine", "':Engine' is no name of a plug-in", "package.module:Class"),
+        ("a..module:Engine", "'a..module:Engine' is no name of a plug-in", "package.module:Class"),
+        ("a module:Engine", "'a module:Engine' is no name of a plug-in", "package.module:Class"),
+        ("a.module:Engine:threads=0", "threads=0: the value must be", "Options of a.module:Engine"),
         (f"{PLUGIN}:arena=on", f"no option of the engine '{PLUGIN}' named 'arena'", "threads=N"),
     ],
 )
@@ -187,13 +186,37 @@ def test_a_plugin_opens_with_its_options(dynamic: Artifact) -> None:
         assert engine.threads == 3
 
 
-def test_a_plugin_that_does_not_load_says_what_it_raised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("options", ["", ":threads=1"])
+@pytest.mark.parametrize(
+    ("plugin", "problem", "remedy"),
+    [
+        ("no_such_module:Engine", "'no_such_module' of 'no_such_module:Engine' does not exist", "PYTHONPATH"),
+        (f"{__name__}:Missing", "no attribute 'Missing'", "after the colon"),
+        (f"{__name__}:number", "is no engine: 7 cannot be called", "EngineType"),
+        (f"{__name__}:NoEngine", "is no engine: it has no method 'check'", "EngineType"),
+        (f"{__name__}:undeclared", "has no set 'understands'", "EngineType"),
+        (f"{__name__}:Inventive", "it understands magic, and there are only arena, ", "EngineType"),
+    ],
+)
+def test_what_is_no_engine_is_told_when_it_is_opened(
+    plugin: str, options: str, problem: str, remedy: str, dynamic: Artifact
+) -> None:
+    choice = parse_choice(plugin + options)
+    with pytest.raises(UsageError, match=problem) as caught:
+        open_choice(choice, dynamic)
+    assert re.search(remedy, caught.value.remedy)
+
+
+@pytest.mark.parametrize("options", ["", ":threads=1"])
+def test_a_plugin_that_does_not_load_says_what_it_raised_when_it_is_opened(
+    options: str, dynamic: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_plugin_engine.py").write_text("import no_such_library_at_all")
     monkeypatch.syspath_prepend(tmp_path)
+    choice = parse_choice(f"broken_plugin_engine:Engine{options}")
+    assert choice.preferring(batch=1) == choice
     with pytest.raises(EngineUnavailableError, match=r"does not load: .*no_such_library_at_all"):
-        parse_choice("broken_plugin_engine:Engine")
+        open_choice(choice, dynamic)
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -19,7 +19,7 @@ import pytest
 
 from edgecnn.artifact import Artifact
 from edgecnn.engines import EngineOptions, cuda_driver, open_engine, ort_cuda, ort_session
-from edgecnn.engines.base import Batch
+from edgecnn.engines.base import Batch, CopyingEngine
 from edgecnn.engines.ort_cuda import OrtCudaEngine
 from edgecnn.errors import EngineError, EngineUnavailableError, UsageError
 
@@ -97,6 +97,22 @@ def test_buffers_stay_for_the_next_run_and_results_do_not_share_them(
             engine.run(batch)
     assert made == [1, 1, 2, 2]  # an input and an output each
     assert np.array_equal(first, kept)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(graph=True, batch=2)])
+def test_copies_alone_change_no_later_result(dynamic: Artifact, ort: Any, options: EngineOptions) -> None:
+    pair = batches(2)[1]
+    with OrtCudaEngine(dynamic, options) as engine:
+        assert isinstance(engine, CopyingEngine)
+        scores = engine.run(pair)
+        engine.copy_only(pair + 1)
+        assert np.allclose(scores, ort.run(pair), atol=1e-5)
+        assert np.allclose(engine.run(pair), scores)
+        with pytest.raises(EngineError, match="The batch is float32"):
+            engine.copy_only(pair[:, :1])
+    with pytest.raises(EngineError, match="is closed"):
+        engine.copy_only(pair)
 
 
 @pytest.mark.usefixtures("stand_in")

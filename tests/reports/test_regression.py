@@ -136,3 +136,33 @@ def test_two_recipes_of_one_precision_are_told_apart(variant: MakeVariant, file:
     new = file(timed(replace(other, sha256="cc" * 32), 2.0), timed(one, 1.0))
     compared = compare_to_baseline(old, new)
     assert (compared.findings, compared.compared) == ((), 2)
+
+
+def test_files_whose_names_begin_with_the_network_are_told_apart(
+    variant: MakeVariant, file: MakeFile
+) -> None:
+    def document(run: str) -> ResultFile:
+        one, other = (
+            replace(
+                variant(precision="int8"), artifact=f"mobilenet_v2-{recipe}-{run * 16}.onnx", sha256=run + ms
+            )
+            for recipe, ms in (("minmax", "1"), ("auto", "2"))
+        )
+        return file(timed(one, 1.0), timed(other, 2.0))
+
+    compared = compare_to_baseline(document("a"), document("b"))
+    assert (compared.findings, compared.compared) == ((), 2)
+
+
+def test_it_is_said_how_much_was_compared(variant: MakeVariant, file: MakeFile) -> None:
+    both = replace(
+        timed(variant(), 1.0), memory_bytes=MemoryBytes(file=5), accuracy=right(variant(), 70).accuracy
+    )
+    other = right(variant("resnet18"), 70)
+    compared = compare_to_baseline(file(both, other), file(both, replace(other, accuracy=None)))
+    assert (compared.compared, compared.figures) == (1, {"accuracy": 1, "latency": 1, "file size": 1})
+
+
+def test_what_fails_now_counts_as_compared(variant: MakeVariant, file: MakeFile) -> None:
+    compared = compare_to_baseline(file(timed(variant(), 1.0)), file(Result(variant=variant(), error="no")))
+    assert (compared.compared, compared.figures) == (1, {})

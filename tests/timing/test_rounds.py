@@ -81,6 +81,14 @@ def test_it_ends_when_the_time_is_up_and_tells_how_far_it_is() -> None:
     assert seen == pytest.approx([0.1 * step for step in range(1, 11)])
 
 
+def test_it_ends_early_when_nothing_is_wanted_any_more() -> None:
+    time = FakeTime()
+    (found,) = interleave(
+        _slices(time, [0.1]), RoundSettings(seconds=2.0), time.clock, wanted=lambda: len(time.order) < 3
+    )
+    assert len(found) == 3
+
+
 def test_calls_for_a_round() -> None:
     assert calls_for(2e6, 0.05) == 25
     assert calls_for(2e9, 0.05) == 1

@@ -45,6 +45,22 @@ def test_a_folder_without_splits_holds_out_a_fifth_of_each_class(tmp_path: Path)
     assert notes == ["pets has no splits: every 5th image of each class is held out for validation."]
 
 
+def test_files_of_one_name_in_the_folders_of_two_splits_are_two_images(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        _folder(tmp_path / "pets" / split, {"cat": 6})
+    data = open_train_data(str(tmp_path / "pets"), None, print)
+    assert (len(data.train), len(data.val)) == (6, 6)
+
+
+def test_a_folder_that_is_named_in_another_way_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _folder(tmp_path / "pets", {"cat": 6})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="6 of the 6 validation images are also trained on"):
+        open_train_data(str(folder), "pets", print)
+
+
 def test_a_folder_too_small_to_hold_anything_out(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "pets", {"cat": 4, "dog": 4})
     with pytest.raises(DataError, match="no class has 5 images"):

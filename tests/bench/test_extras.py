@@ -1,0 +1,81 @@
+"""What is told of a variant besides its speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import pytest
+
+from edgecnn.artifact import Artifact
+from edgecnn.bench import BenchPlan, extras
+from edgecnn.bench.extras import energy_per_image
+from edgecnn.bench.opened import OpenVariant, open_variant
+from edgecnn.engines.choice import parse_choice
+from edgecnn.timing.energy import EnergyMeter
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Ticks by half a joule after every ``runs_a_tick`` runs, as RAPL ticks every millisecond."""
+
+    runs_a_tick: int
+    runs: int = 0
+    note: str = "a fake counter"
+
+    def run(self) -> None:
+        self.runs += 1
+
+    def start(self) -> Callable[[], float]:
+        before = self._joules()
+        return lambda: self._joules() - before
+
+    def close(self) -> None: ...
+
+    def _joules(self) -> float:
+        return 0.5 * (self.runs // self.runs_a_tick)
+
+
+@pytest.fixture
+def opened(artifact: Callable[..., Artifact]) -> Iterator[OpenVariant]:
+    plan = BenchPlan(models=(artifact(),), engines=(parse_choice("ort:threads=1"),), batches=(2,))
+    with ExitStack() as stack:
+        yield open_variant(plan, plan.variants[0], stack)
+
+
+@pytest.fixture
+def metered(monkeypatch: pytest.MonkeyPatch) -> Callable[[EnergyMeter], None]:
+    return lambda meter: monkeypatch.setattr(extras, "energy_meter", lambda device: meter)
+
+
+def test_energy_is_of_runs_that_go_on_until_the_counters_have_ticked(
+    opened: OpenVariant, metered: Callable[[EnergyMeter], None]
+) -> None:
+    counter = _Counter(runs_a_tick=8)
+    metered(EnergyMeter((counter,)))
+    joules, note = energy_per_image(replace(opened, calls=(counter.run,)), call_ns=1e6)
+    assert counter.runs == 2000  # two seconds
+    assert joules == pytest.approx(0.5 / 8 / 2)
+    assert note == "a fake counter; idle power included"
+
+
+def test_counters_that_never_move_give_no_energy_and_say_so(
+    opened: OpenVariant, metered: Callable[[EnergyMeter], None]
+) -> None:
+    counter = _Counter(runs_a_tick=10**9)
+    metered(EnergyMeter((counter,)))
+    joules, note = energy_per_image(replace(opened, calls=(counter.run,)), call_ns=1e6)
+    assert joules is None
+    assert note.startswith("The counters did not move")
+    assert counter.runs == 2000
+
+
+def test_without_counters_nothing_runs_for_them(
+    opened: OpenVariant, metered: Callable[[EnergyMeter], None]
+) -> None:
+    counter = _Counter(runs_a_tick=8)
+    metered(EnergyMeter((), "there is no counter"))
+    found = energy_per_image(replace(opened, calls=(counter.run,)), call_ns=1e6)
+    assert found == (None, "there is no counter")
+    assert counter.runs == 0
