@@ -108,7 +108,7 @@ def test_a_network_that_was_not_exported_fails_and_the_others_go_on(
         ("reader", "int8", "ort", True),
     ]
     assert outcome.document.results[1].error == "Its weights do not fit."
-    assert label(outcome.document.results[1].variant) == "broken int8 ort"
+    assert label(outcome.document.results[1].variant) == "broken int8 ort, batch 1"
     assert outcome.failed
     assert len(calls.measured) == 1
 
