@@ -167,7 +167,7 @@ def test_a_network_that_does_not_export_is_named_and_the_others_go_on(
     result = _compare("resnet18", reader(), "--weights", "pretrained", "--data", folder([1]))
     assert result.exit_code == 1
     assert "Failed: resnet18 fp32 ort, batch 1: There are no weights. Get some." in result.stdout
-    assert "Failed: resnet18 int8 ort: There are no weights. Get some." in result.stdout
+    assert "Failed: resnet18 int8 ort, batch 1: There are no weights. Get some." in result.stdout
     assert "│" in result.stdout
     assert stubs.measured == 1
 
