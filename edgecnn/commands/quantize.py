@@ -79,8 +79,9 @@ def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
 
     The recipe auto tries ranges by four methods, bias correction, weights rounded jointly, equalised
     channels, ranges searched by their effect on the scores, and layers in float where that is needed, each
-    judged on images that set no range. minmax, percentile, entropy and mse are static int8 with those ranges and nothing else; dynamic
-    needs no images; weights is for size; fp16 is for GPUs; nncf is OpenVINO's own quantiser.
+    judged on images that set no range. minmax, percentile, entropy and mse are static int8 with those ranges
+    and nothing else; dynamic needs no images; weights is for size; fp16 is for GPUs; nncf is OpenVINO's own
+    quantiser.
 
     The exit code is 3 if more than --max-drop is lost, or if an int8 file is not faster.
     """
