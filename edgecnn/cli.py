@@ -32,11 +32,24 @@ COMMANDS = {
     "compare": ("edgecnn.commands.compare:compare", "All networks, engines and precisions, and a report."),
     "pick": ("edgecnn.commands.pick:pick", "The variant to ship under stated limits."),
     "tune": ("edgecnn.commands.tune:tune_command", "Instances, threads and batch that suit this machine."),
+    "serve": ("edgecnn.commands.serve:serve_command", "Batching inference server over HTTP and gRPC."),
+    "load": ("edgecnn.commands.load:load", "Load on a running server: throughput, latency, refusals."),
     "doctor": ("edgecnn.commands.doctor:doctor", "Which engines open here, and why the others do not."),
 }
 
 #: optional package -> the extra that brings it.
-EXTRAS = {"torch": "export", "torchvision": "export", "onnxscript": "export", "timm": "timm"}
+EXTRAS = {
+    "torch": "export",
+    "torchvision": "export",
+    "onnxscript": "export",
+    "timm": "timm",
+    "uvloop": "serve",
+    "httptools": "serve",
+    "grpc": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "httpx": "serve",
+}
 
 
 class _Failure(click.ClickException):

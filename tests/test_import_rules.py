@@ -28,6 +28,8 @@ LAYERS = (
     ("bench",),
     ("quantize",),
     ("compare",),
+    ("serving", "client"),
+    ("loadtest",),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -60,6 +62,12 @@ OWNERS = {
     "jinja2": {"reports"},
     "markupsafe": {"reports"},
     "mlperf_loadgen": {"timing"},
+    "grpc": {"serving"},
+    "httptools": {"serving/http", "loadtest"},
+    "prometheus_client": {"serving/metrics"},
+    "python_multipart": {"serving/http/multipart"},
+    "uvloop": {"commands/serve", "commands/load", "loadtest"},
+    "httpx": {"client"},
 }
 
 

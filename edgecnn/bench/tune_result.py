@@ -14,7 +14,7 @@ from edgecnn.engines.choice import EngineChoice
 from edgecnn.environment import Environment
 from edgecnn.reports.result import Gate, Result, Scenario, Variant
 from edgecnn.reports.variant import variant_of
-from edgecnn.serving_config import Batching, Host, ServedEngine, ServedModel, ServingConfig
+from edgecnn.serving_config import Host, ModelSettings, ServingConfig
 from edgecnn.timing.order_statistics import median_interval
 from edgecnn.timing.ratio import SAME
 
@@ -65,18 +65,18 @@ def serving_config(
     curve = tuning.cost_curve()
     configuration = best.configuration
     return ServingConfig(
-        model=ServedModel(
-            path=str(artifact.path.resolve()), network=artifact.spec.network, sha256=artifact.sha256()
-        ),
-        engine=ServedEngine(
-            engine=choice.with_threads(None).text if configuration.threads else choice.text,
-            instances=configuration.instances,
-            threads=configuration.threads or None,
-        ),
-        batching=Batching(
-            max_batch=_max_batch(best, curve, settings),
-            call_ms={each.configuration.batch: round(each.latency_ms.median, 4) for each in curve},
-            images_per_s={each.configuration.batch: round(_typical_rate(each), 2) for each in curve},
+        model=(
+            ModelSettings(
+                path=str(artifact.path.resolve()),
+                name=artifact.spec.network,
+                sha256=artifact.sha256(),
+                engine=choice.with_threads(None).text if configuration.threads else choice.text,
+                instances=configuration.instances,
+                threads=configuration.threads or None,
+                max_batch=_max_batch(best, curve, settings),
+                call_ms={each.configuration.batch: round(each.latency_ms.median, 4) for each in curve},
+                images_per_s={each.configuration.batch: round(_typical_rate(each), 2) for each in curve},
+            ),
         ),
         host=Host(
             cpu=environment.cpu,

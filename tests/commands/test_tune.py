@@ -37,14 +37,14 @@ def test_the_table_marks_the_best_and_the_file_says_how_to_serve(reader: Reader,
     assert " best " in done.stdout
     assert " runner-up " in done.stdout
     assert f"Wrote {output}: " in done.stderr
-    config = decode_serving_config(output.read_text(), origin=str(output))
-    assert config.model.path == str(model.resolve())
-    assert config.model.network == "reader"
-    assert config.model.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert config.engine.engine == "ort"
-    assert config.engine.threads in (1, 2)
-    assert config.batching.max_batch in (1, 4)
-    assert set(config.batching.call_ms) == {1, 4}
+    (config,) = decode_serving_config(output.read_text(), origin=str(output)).model
+    assert config.path == str(model.resolve())
+    assert config.name == "reader"
+    assert config.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert config.engine == "ort"
+    assert config.threads in (1, 2)
+    assert config.max_batch in (1, 4)
+    assert set(config.call_ms) == {1, 4}
     assert config.host is not None
     assert config.host.cores >= 1
     assert config.host.objective == "throughput"
@@ -58,8 +58,8 @@ def test_json_is_of_the_one_schema_best_first(reader: Reader, tmp_path: Path) ->
     found = {(each["scenario"]["instances"], each["variant"]["threads"]) for each in document["results"]}
     assert found == {(1, 1), (1, 2), (2, 1)}
     best = document["results"][0]
-    config = decode_serving_config((tmp_path / "serve.toml").read_text(), origin="")
-    assert (config.engine.instances, config.engine.threads) == (
+    (config,) = decode_serving_config((tmp_path / "serve.toml").read_text(), origin="").model
+    assert (config.instances, config.threads) == (
         best["scenario"]["instances"],
         best["variant"]["threads"],
     )
@@ -77,19 +77,19 @@ def test_options_of_the_engine_stay_and_its_threads_are_not_tried_out(reader: Re
     output = tmp_path / "serve.toml"
     done = _tune(reader(), "--engine", "ort:arena=off,threads=1", "--batches", "1", "-o", output)
     assert done.exit_code == 0, done.output
-    config = decode_serving_config(output.read_text(), origin="")
-    assert config.engine.engine == "ort:arena=off"
-    assert config.engine.threads == 1
+    (config,) = decode_serving_config(output.read_text(), origin="").model
+    assert config.engine == "ort:arena=off"
+    assert config.threads == 1
 
 
 def test_for_latency_the_batch_is_what_serves_most_of_those_that_wait(reader: Reader, tmp_path: Path) -> None:
     output = tmp_path / "serve.toml"
     done = _tune(reader(), "--objective", "latency", "--batches", "1,8", "-o", output)
     assert done.exit_code == 0, done.output
-    config = decode_serving_config(output.read_text(), origin="")
-    assert config.engine.instances == 1
-    rates = config.batching.images_per_s
-    assert config.batching.max_batch == max(rates, key=lambda batch: rates[batch])
+    (config,) = decode_serving_config(output.read_text(), origin="").model
+    assert config.instances == 1
+    rates = config.images_per_s
+    assert config.max_batch == max(rates, key=lambda batch: rates[batch])
 
 
 def test_a_limit_that_nothing_keeps_to_exits_with_3_and_names_the_nearest(
@@ -106,7 +106,7 @@ def test_a_model_of_a_fixed_batch_is_tuned_at_it(reader: Reader, tmp_path: Path)
     output = tmp_path / "serve.toml"
     done = _tune(reader(batch=2), "-o", output)
     assert done.exit_code == 0, done.output
-    assert set(decode_serving_config(output.read_text(), origin="").batching.call_ms) == {2}
+    assert set(decode_serving_config(output.read_text(), origin="").model[0].call_ms) == {2}
 
 
 def test_other_batches_of_a_fixed_model_are_a_usage_error(reader: Reader, tmp_path: Path) -> None:

@@ -1,0 +1,230 @@
+"""The server put together: models, HTTP, gRPC; in one process, or as one of several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgecnn import __version__
+from edgecnn.environment import usable_cores
+from edgecnn.errors import UsageError
+from edgecnn.serving.grpc_server import GrpcServer, GrpcSettings
+from edgecnn.serving.http.access_log import AccessLog
+from edgecnn.serving.http.api_keys import ApiKeys, read_api_keys
+from edgecnn.serving.http.cors import Cors
+from edgecnn.serving.http.limits import HttpLimits
+from edgecnn.serving.http.message import Request
+from edgecnn.serving.http.routing import Router
+from edgecnn.serving.http.server import HttpServer
+from edgecnn.serving.http.tls import server_tls
+from edgecnn.serving.logs import log_to_stderr
+from edgecnn.serving.openapi import openapi_document
+from edgecnn.serving.routes_page import add_page_routes
+from edgecnn.serving.routes_v1 import add_v1_routes
+from edgecnn.serving.routes_v2 import add_v2_routes
+from edgecnn.serving.service import InferenceService
+from edgecnn.serving.workers.channel import WorkerChannel
+from edgecnn.serving_config import ServerSettings, ServingConfig
+
+__all__ = ["Addresses", "WorkerDocument", "run_worker", "serve"]
+
+#: How often a worker that is one of several writes its gauges to the folder that they share.
+_SAMPLE_S = 1.0
+
+#: Bodies that are held at the same time, in units of the largest one.
+_BODIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a server listens, as ``host:port``; ``grpc`` is None where there is none."""
+
+    http: str
+    grpc: str | None
+    pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDocument:
+    """What the supervisor hands to each worker.
+
+    Attributes:
+        config: of the server.
+        verbose: what goes on is logged, not only warnings.
+        grpc_port: that all workers share; None for no gRPC.
+    """
+
+    config: ServingConfig
+    verbose: bool = False
+    grpc_port: int | None = None
+
+
+class _Parts:
+    """What one process serves with. Made inside its event loop."""
+
+    def __init__(self, config: ServingConfig, *, cores: int | None = None) -> None:
+        settings = config.server
+        self._settings = settings
+        keys = None if settings.api_keys is None else read_api_keys(Path(settings.api_keys))
+        tls = _tls_files(settings)
+        self.service = InferenceService(config, cores=cores)
+        limits = _limits(settings)
+        self.http = HttpServer(
+            self._router(keys, limits),
+            limits,
+            AccessLog() if settings.access_log else None,
+            observe=self._observe,
+            ssl_context=None if tls is None else server_tls(*tls),
+        )
+        self._keys, self._tls = keys, tls
+        self._grpc: GrpcServer | None = None
+
+    async def listen_grpc(self, port: int, *, shared: bool = False) -> str:
+        """Let clients ask by gRPC as well; returns where."""
+        certificate, key = self._tls or (None, None)
+        grpc_settings = GrpcSettings(
+            host=self._settings.host,
+            port=port,
+            max_message_bytes=_bytes(self._settings.max_body_mb),
+            reuse_port=shared,
+            certificate=certificate,
+            key=key,
+        )
+        self._grpc = GrpcServer(self.service, grpc_settings, None if self._keys is None else self._keys.check)
+        return _address(*await self._grpc.listen())
+
+    async def stop(self) -> None:
+        """Answer what was begun, in the time that there is for it, and free everything."""
+        drain_s = self._settings.drain_s
+        self.service.leave()
+        servers = [self.http.drain(drain_s)]
+        if self._grpc is not None:
+            servers.append(self._grpc.drain(drain_s))
+        await asyncio.gather(*servers)
+        await self.service.stop()
+
+    def _router(self, keys: ApiKeys | None, limits: HttpLimits) -> Router:
+        router = Router(keys, Cors(self._settings.cors_origins))
+        add_v2_routes(router, self.service, max_body_bytes=limits.max_body_bytes)
+        add_v1_routes(router, self.service)
+        add_page_routes(
+            router,
+            lambda: openapi_document(__version__, [model.name for model in self.service.models()]),
+        )
+        return router
+
+    def _observe(self, request: Request, status: int, duration_s: float) -> None:
+        metrics = self.service.metrics
+        metrics.request.labels(request.route).observe(duration_s)
+        metrics.connections.set(self.http.connections)
+        reason = request.served.refusal
+        if reason not in (None, "overloaded", "unavailable", "expired", "failure"):
+            metrics.refusals.labels("", reason).inc()
+
+
+async def serve(config: ServingConfig, ready: Callable[[Addresses], None], stop: asyncio.Event) -> None:
+    """Serve in this process until ``stop`` is set, then drain.
+
+    It listens before the models are loaded, so that whoever asks is told that it is not ready yet.
+
+    Args:
+        config: what is served, and where.
+        ready: called once, when all models are loaded and warm.
+        stop: set to end it.
+
+    Raises:
+        UsageError: a port cannot be had, or a setting is wrong.
+        EdgecnnError: a model that was named does not load.
+    """
+    parts = _Parts(config)
+    settings = config.server
+    try:
+        http = _address(*await parts.http.listen(settings.host, settings.port))
+        grpc = await parts.listen_grpc(settings.grpc_port) if settings.grpc else None
+        await parts.service.start(strict=config.repository is None)
+        ready(Addresses(http, grpc, (os.getpid(),)))
+        await stop.wait()
+    finally:
+        await parts.stop()
+
+
+async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> None:
+    """Serve the connections that the supervisor passes on; a :class:`WorkerDocument` says what.
+
+    Raises:
+        UsageError: a setting is wrong.
+        EdgecnnError: a model that was named does not load.
+    """
+    told = msgspec.convert(document, WorkerDocument, strict=False)
+    log_to_stderr(verbose=told.verbose and channel.index == 0, access=told.config.server.access_log)
+    parts = _Parts(told.config, cores=max(1, usable_cores() // channel.workers))
+    service = parts.service
+    service.spread = lambda message: channel.broadcast(message, keep=_topic(message))
+    channel.on_broadcast(service.obey)
+    taking = asyncio.create_task(_take(channel, parts.http))
+    reporting = asyncio.create_task(_report(channel, parts))
+    try:
+        if told.grpc_port is not None:
+            await parts.listen_grpc(told.grpc_port, shared=True)
+        await service.start(strict=told.config.repository is None)
+        channel.ready()
+        await channel.stopping.wait()
+    finally:
+        await parts.stop()
+        reporting.cancel()
+        await taking
+
+
+async def _take(channel: WorkerChannel, http: HttpServer) -> None:
+    arriving: set[asyncio.Task[None]] = set()
+    async for sock in channel.connections():
+        task = asyncio.create_task(http.accept(sock))
+        arriving.add(task)
+        task.add_done_callback(arriving.discard)
+
+
+async def _report(channel: WorkerChannel, parts: _Parts) -> None:
+    """Tell the supervisor how many connections are open, and the folder of metrics what the gauges say."""
+    sampled_at, reported = 0.0, -1
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(0.02)
+        if parts.http.connections != reported:
+            reported = parts.http.connections
+            channel.report(open_connections=reported)
+        if loop.time() - sampled_at >= _SAMPLE_S:
+            sampled_at = loop.time()
+            parts.service.sample()
+
+
+def _topic(message: Mapping[str, Any]) -> str:
+    return f"model {message.get('load') or message.get('unload')}"
+
+
+def _tls_files(settings: ServerSettings) -> tuple[Path, Path] | None:
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise UsageError("TLS needs a certificate and its key.", "Give both --tls-certificate and --tls-key.")
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Path(settings.tls_certificate), Path(settings.tls_key)
+
+
+def _limits(settings: ServerSettings) -> HttpLimits:
+    body = _bytes(settings.max_body_mb)
+    return HttpLimits(
+        max_connections=settings.max_connections, max_body_bytes=body, max_body_bytes_in_flight=_BODIES * body
+    )
+
+
+def _bytes(mib: float) -> int:
+    return round(mib * 2**20)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

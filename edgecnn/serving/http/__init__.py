@@ -1,0 +1,1 @@
+"""A small, strict HTTP/1.1 server on asyncio."""

@@ -1,0 +1,137 @@
+"""One engine and the thread that drives it: batches go in, rows of scores come out on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+from time import perf_counter_ns
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.engines import Engine
+from edgecnn.errors import EdgecnnError
+from edgecnn.preprocess import normalise
+from edgecnn.serving.batch_sizes import BatchSizes
+from edgecnn.serving.faults import ServerFailureError
+
+__all__ = ["BatchRun", "Image", "Lane", "Row"]
+
+#: One image: (C, H, W) of the model's own dtype, or (H, W, C) uint8 pixels.
+Image = NDArray[Any]
+
+
+class Row(NamedTuple):
+    """The answer to one image.
+
+    Attributes:
+        scores: (classes,) float32.
+        input_ns: what putting its batch together took.
+        infer_ns: what the engine took for its batch.
+    """
+
+    scores: NDArray[np.float32]
+    input_ns: int
+    infer_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """One run of an engine: images, and nanoseconds of putting the batch together and of the engine."""
+
+    images: int
+    input_ns: int
+    infer_ns: int
+
+
+class Lane:
+    """Runs batches one after the other in a thread of its own, so that the event loop never waits."""
+
+    def __init__(self, engine: Engine, sizes: BatchSizes, observe: Callable[[BatchRun], None]) -> None:
+        """Start the thread; the caller keeps and closes the engine.
+
+        Args:
+            engine: open; it must allow parallel runs if other lanes use it as well.
+            sizes: which batches are run; what is missing to one is filled up.
+            observe: told of each batch, on the event loop.
+        """
+        self._engine = engine
+        self._sizes = sizes
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[tuple[list[Image], asyncio.Future[Sequence[Row]]] | None] = SimpleQueue()
+        self._buffers: dict[int, NDArray[Any]] = {}
+        self._thread = Thread(target=self._work, name=f"edgecnn-lane-{id(self):x}", daemon=True)
+        self._thread.start()
+
+    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
+        """Run one batch, of at most the largest size.
+
+        Returns:
+            One row for each image, or :class:`ServerFailureError`.
+        """
+        future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
+        self._jobs.put((images, future))
+        return future
+
+    def close(self) -> None:
+        """End the thread after what it was given."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            images, future = job
+            try:
+                rows: Sequence[Row] | Exception = self._rows(images)
+            except EdgecnnError as error:
+                rows = ServerFailureError(error.problem, error.remedy)
+            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
+                rows = ServerFailureError(
+                    f"The engine failed: {type(error).__name__}: {error}.", "See the server's log."
+                )
+            self._loop.call_soon_threadsafe(self._settle, future, rows, len(images))
+
+    def _rows(self, images: list[Image]) -> list[Row]:
+        begun = perf_counter_ns()
+        batch = self._batch(images)
+        ready = perf_counter_ns()
+        scores = self._engine.run(batch)
+        ended = perf_counter_ns()
+        return [Row(scores[place], ready - begun, ended - ready) for place in range(len(images))]
+
+    def _batch(self, images: list[Image]) -> NDArray[Any]:
+        size = self._sizes.padded(len(images))
+        wanted = self._engine.spec.input
+        if size == 1 and images[0].dtype == wanted.dtype and images[0].flags.carray:
+            return images[0][np.newaxis]
+        batch = self._buffer(size)
+        for row, image in zip(batch, images, strict=False):
+            if image.dtype == row.dtype:
+                row[...] = image
+            elif row.dtype == np.float32:
+                normalise(image, self._engine.spec.preprocess, out=row)
+            else:
+                row[...] = normalise(image, self._engine.spec.preprocess)
+        return batch
+
+    def _buffer(self, size: int) -> NDArray[Any]:
+        """The batch that is filled anew each time; an engine needs its input only until it returns."""
+        if size not in self._buffers:
+            wanted = self._engine.spec.input
+            shape = (size, *(side for side in wanted.shape[1:] if isinstance(side, int)))
+            self._buffers[size] = np.zeros(shape, wanted.dtype)
+        return self._buffers[size]
+
+    def _settle(
+        self, future: asyncio.Future[Sequence[Row]], rows: Sequence[Row] | Exception, images: int
+    ) -> None:
+        if isinstance(rows, Exception):
+            future.set_exception(rows)
+            return
+        self._observe(BatchRun(images, rows[0].input_ns, rows[0].infer_ns))
+        future.set_result(rows)

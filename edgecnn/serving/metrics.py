@@ -1,0 +1,273 @@
+"""What the server counts: Prometheus metrics, and out of them the statistics of the protocol.
+
+With several workers each counts into files of a folder that they share (prometheus_client's multiprocess
+mode, ``PROMETHEUS_MULTIPROC_DIR``), and whoever is asked answers for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from edgecnn.serving.lane import BatchRun
+
+__all__ = ["Counted", "ModelMetrics", "ModelStatistics", "ServerMetrics", "forget_worker"]
+
+_MODEL = ("model", "version")
+
+#: Seconds; from a tiny model on a server to a large one on a small board.
+_SECONDS = (*(base * scale for scale in (1e-4, 1e-3, 1e-2, 1e-1, 1.0) for base in (1, 2, 5)), 10.0, 30.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+#: How often, and nanoseconds in all.
+Counted = tuple[int, int]
+
+#: What a request's time goes to, and its two ends, in the order of Triton's statistics.
+STAGES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatistics:
+    """What happened to a model since the server started.
+
+    Attributes:
+        name: of the model.
+        version: of it.
+        last_inference_ms: when the last request was answered, in milliseconds since 1970; 0 for never.
+        inference_count: images that were answered.
+        execution_count: runs of an engine.
+        success: requests that were answered, and their time.
+        fail: requests that were taken and failed or expired.
+        queue: waiting for an engine.
+        compute_input: putting batches together.
+        compute_infer: in the engine.
+        compute_output: taking batches apart, which takes no time here.
+        batches: size -> runs, and their time in the engine.
+    """
+
+    name: str
+    version: str
+    last_inference_ms: int
+    inference_count: int
+    execution_count: int
+    success: Counted
+    fail: Counted
+    queue: Counted
+    compute_input: Counted
+    compute_infer: Counted
+    compute_output: Counted
+    batches: dict[int, Counted]
+
+
+class ServerMetrics:
+    """All metrics of one process."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        own = self._registry = CollectorRegistry()
+        if not self._shared:
+            ProcessCollector(registry=own)
+        self.requests = Counter(
+            "edgecnn_requests",
+            "Requests for inference that were answered.",
+            (*_MODEL, "protocol", "outcome"),
+            registry=own,
+        )
+        self.refusals = Counter(
+            "edgecnn_refusals", "Requests that were refused, by reason.", ("model", "reason"), registry=own
+        )
+        self.images = Counter("edgecnn_images", "Images that were classified.", _MODEL, registry=own)
+        self.queue = _histogram("edgecnn_queue_seconds", "Waiting of a request for an engine.", _MODEL, own)
+        self.compute = _histogram("edgecnn_compute_seconds", "One run of an engine.", _MODEL, own)
+        self.batch_size = Histogram(
+            "edgecnn_batch_size", "Images of a run.", _MODEL, buckets=_SIZES, registry=own
+        )
+        self.decode = _histogram("edgecnn_decode_seconds", "Decoding and resizing one image file.", (), own)
+        self.request = _histogram(
+            "edgecnn_request_seconds", "A request, from its first byte to its answer.", ("route",), own
+        )
+        self.stage_requests = Counter(
+            "edgecnn_stage_requests", "Requests by stage.", (*_MODEL, "stage"), registry=own
+        )
+        self.stage_seconds = Counter(
+            "edgecnn_stage_seconds", "Time of requests by stage.", (*_MODEL, "stage"), registry=own
+        )
+        self.batches = Counter("edgecnn_batches", "Runs by size.", (*_MODEL, "size"), registry=own)
+        self.batch_seconds = Counter(
+            "edgecnn_batch_seconds", "Time in the engine by size.", (*_MODEL, "size"), registry=own
+        )
+        self.queued = _gauge("edgecnn_queue_images", "Images that wait for an engine.", _MODEL, own)
+        self.in_flight = _gauge("edgecnn_in_flight_requests", "Requests in work.", (), own)
+        self.connections = _gauge("edgecnn_connections", "Open connections.", (), own)
+        self.model_ready = _gauge("edgecnn_model_ready", "Workers that have it ready.", _MODEL, own)
+        self.layout = Gauge(
+            "edgecnn_layout_images_per_second",
+            "Measured at the start, by batch.",
+            (*_MODEL, "batch"),
+            multiprocess_mode="max",
+            registry=own,
+        )
+        self.last = Gauge(
+            "edgecnn_last_inference_timestamp_seconds",
+            "When the last request was answered.",
+            _MODEL,
+            multiprocess_mode="max",
+            registry=own,
+        )
+
+    def model(self, name: str, version: str) -> ModelMetrics:
+        """The metrics of one model, whose labels are looked up once."""
+        return ModelMetrics(self, name, version)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format, of all workers together."""
+        return generate_latest(self._everything())
+
+    def statistics(self, models: Iterable[tuple[str, str]]) -> list[ModelStatistics]:
+        """The statistics of ``models`` (name, version), of all workers together."""
+        sums: dict[str, dict[tuple[str, ...], float]] = {}
+        for metric in self._everything().collect():
+            for sample in metric.samples:
+                labels = sample.labels
+                key = (
+                    labels.get("model", ""),
+                    labels.get("version", ""),
+                    labels.get("stage", labels.get("size", "")),
+                )
+                found = sums.setdefault(sample.name, {})
+                found[key] = found.get(key, 0.0) + sample.value
+        return [_statistics(sums, name, version) for name, version in models]
+
+    def _everything(self) -> CollectorRegistry:
+        if not self._shared:
+            return self._registry
+        collected = CollectorRegistry()
+        MultiProcessCollector(collected)
+        return collected
+
+
+class ModelMetrics:
+    """The metrics of one version of one model."""
+
+    def __init__(self, server: ServerMetrics, name: str, version: str) -> None:
+        labels = (name, version)
+        self._server, self._labels = server, labels
+        self._images = server.images.labels(*labels)
+        self._queue = server.queue.labels(*labels)
+        self._compute = server.compute.labels(*labels)
+        self._batch_size = server.batch_size.labels(*labels)
+        self._last = server.last.labels(*labels)
+        self._counts = {stage: server.stage_requests.labels(*labels, stage) for stage in STAGES}
+        self._seconds = {stage: server.stage_seconds.labels(*labels, stage) for stage in STAGES}
+        self._sizes: dict[int, tuple[Counter, Counter]] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self.queued = server.queued.labels(*labels)
+        self.ready = server.model_ready.labels(*labels)
+
+    def batch(self, run: BatchRun) -> None:
+        """One run of an engine."""
+        self._compute.observe(1e-9 * (run.input_ns + run.infer_ns))
+        self._batch_size.observe(run.images)
+        runs, seconds = self._size(run.images)
+        runs.inc()
+        seconds.inc(1e-9 * run.infer_ns)
+
+    def answered(self, images: int, stages_s: dict[str, float], now: float, protocol: str) -> None:
+        """One request that was answered, ``stages_s`` seconds in each stage, at ``now`` (since 1970)."""
+        self._outcome(protocol, "answered").inc()
+        self._images.inc(images)
+        self._queue.observe(stages_s["queue"])
+        self._last.set(now)
+        for stage, seconds in stages_s.items():
+            self._counts[stage].inc()
+            self._seconds[stage].inc(seconds)
+
+    def refused(self, reason: str) -> None:
+        """One request that was not taken."""
+        self._server.refusals.labels(self._labels[0], reason).inc()
+
+    def failed(self, seconds: float, protocol: str, outcome: str) -> None:
+        """One request that was taken and has no answer: "failed" or "expired"."""
+        self._outcome(protocol, outcome).inc()
+        self._counts["fail"].inc()
+        self._seconds["fail"].inc(seconds)
+
+    def layout(self, images_per_s: dict[int, float]) -> None:
+        """What was measured at the start, by batch."""
+        for batch, rate in images_per_s.items():
+            self._server.layout.labels(*self._labels, str(batch)).set(rate)
+
+    def _outcome(self, protocol: str, outcome: str) -> Counter:
+        key = (protocol, outcome)
+        if key not in self._outcomes:
+            self._outcomes[key] = self._server.requests.labels(*self._labels, protocol, outcome)
+        return self._outcomes[key]
+
+    def _size(self, images: int) -> tuple[Counter, Counter]:
+        if images not in self._sizes:
+            labels = (*self._labels, str(images))
+            self._sizes[images] = (
+                self._server.batches.labels(*labels),
+                self._server.batch_seconds.labels(*labels),
+            )
+        return self._sizes[images]
+
+
+def forget_worker(pid: int) -> None:
+    """Take the gauges of a worker that has ended out of the shared folder; its counts stay."""
+    mark_process_dead(pid)
+
+
+def _histogram(name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> Histogram:
+    return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> Gauge:
+    return Gauge(name, text, labels, multiprocess_mode="livesum", registry=registry)
+
+
+def _statistics(sums: dict[str, dict[tuple[str, ...], float]], name: str, version: str) -> ModelStatistics:
+    def total(metric: str, part: str = "") -> float:
+        return sums.get(metric, {}).get((name, version, part), 0.0)
+
+    sizes = sorted(
+        int(part)
+        for model, of_version, part in sums.get("edgecnn_batches_total", {})
+        if (model, of_version) == (name, version)
+    )
+    batches = {
+        size: (
+            int(total("edgecnn_batches_total", str(size))),
+            round(1e9 * total("edgecnn_batch_seconds_total", str(size))),
+        )
+        for size in sizes
+    }
+    stages = {
+        stage: (
+            int(total("edgecnn_stage_requests_total", stage)),
+            round(1e9 * total("edgecnn_stage_seconds_total", stage)),
+        )
+        for stage in STAGES
+    }
+    return ModelStatistics(
+        name=name,
+        version=version,
+        last_inference_ms=round(1e3 * total("edgecnn_last_inference_timestamp_seconds")),
+        inference_count=int(total("edgecnn_images_total")),
+        execution_count=sum(runs for runs, _ in batches.values()),
+        batches=batches,
+        **stages,
+    )
