@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
@@ -18,16 +19,22 @@ from edgecnn.spec import ModelSpec, TensorSpec, decode_spec, encode_spec
 
 __all__ = [
     "MAX_SINGLE_FILE_BYTES",
+    "PLAN_VERSION",
     "Artifact",
     "file_sha256",
     "graph_input",
     "graph_output",
+    "is_plan",
     "open_artifact",
+    "plan_sidecar",
     "read_onnx",
     "save_artifact",
 ]
 
 SPEC_KEY = "edgecnn.spec"
+
+#: Of the JSON file beside a TensorRT plan; :mod:`edgecnn.plans.spec` has all that is in it.
+PLAN_VERSION = "edgecnn.plan/1"
 
 #: A protobuf message ends at 2 GiB; above this, weights go to a file beside the model.
 MAX_SINGLE_FILE_BYTES = 2**31 - 2**20
@@ -38,7 +45,8 @@ class Artifact:
     """A file that an engine can run, and its spec.
 
     Attributes:
-        path: the model file; weights outside it lie in the same folder and belong to it.
+        path: the model file, ONNX or a TensorRT plan; external weights, or the plan's sidecar, lie in the
+            same folder and belong to it.
         spec: what the file carries, or what the user said of a foreign file.
     """
 
@@ -46,12 +54,16 @@ class Artifact:
     spec: ModelSpec
 
     def files(self) -> tuple[Path, ...]:
-        """The model file, then the files of external weights, sorted."""
+        """The model file, then the files of external weights, sorted; of a plan, its sidecar."""
+        if is_plan(self.path):
+            return (self.path, plan_sidecar(self.path))
         locations = external_locations(_parse(self.path))
         return (self.path, *(self.path.parent / location for location in locations))
 
     def size_bytes(self) -> int:
-        """Bytes on disk, external weights included."""
+        """Bytes on disk, external weights included, a plan's sidecar not."""
+        if is_plan(self.path):
+            return self.path.stat().st_size
         return sum(file.stat().st_size for file in self.files())
 
     def sha256(self) -> str:
@@ -73,12 +85,15 @@ def open_artifact(path: Path, spec: ModelSpec | None = None) -> Artifact:
     """Open a model file with the spec that it carries, or with ``spec`` if given.
 
     Raises:
-        ArtifactError: no such file, not ONNX, or its spec cannot be read.
+        ArtifactError: no such file, not ONNX, a plan that is cut short or without its sidecar, or its spec
+            cannot be read.
         SpecMissingError: the file carries no spec and none was given.
     """
     if spec is not None:
         _require_file(path)
         return Artifact(path, spec)
+    if is_plan(path):
+        return Artifact(path, _plan_model(path))
     carried = {entry.key: entry.value for entry in _parse(path).metadata_props}.get(SPEC_KEY)
     if carried is None:
         raise SpecMissingError(
@@ -131,6 +146,16 @@ def save_artifact(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Artifa
     for stale in superseded - set(_external_files(path)):
         stale.unlink(missing_ok=True)
     return Artifact(path, spec)
+
+
+def is_plan(path: Path) -> bool:
+    """Whether the file is a TensorRT plan, by its ending."""
+    return path.suffix.lower() == ".plan"
+
+
+def plan_sidecar(path: Path) -> Path:
+    """Where the spec of the plan at ``path`` is."""
+    return path.with_name(f"{path.name}.json")
 
 
 def graph_input(model: onnx.ModelProto) -> TensorSpec:
@@ -186,6 +211,49 @@ def _tensor_spec(values: list[onnx.ValueInfoProto], what: str) -> TensorSpec:
         for index, dim in enumerate(tensor.shape.dim)
     )
     return TensorSpec(name=values[0].name, dtype=dtype, shape=shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlanFacts:
+    """What an artifact needs of a plan's spec."""
+
+    model: ModelSpec
+    plan_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlanEnvelope:
+    schema: str
+    plan: msgspec.Raw
+
+
+def _plan_model(path: Path) -> ModelSpec:
+    """From the sidecar; the plan itself is only measured here, and hashed before TensorRT gets it."""
+    _require_file(path)
+    sidecar, again = plan_sidecar(path), "Build the plan again: edgecnn build MODEL"
+    try:
+        envelope = msgspec.json.decode(sidecar.read_bytes(), type=_PlanEnvelope)
+        if envelope.schema != PLAN_VERSION:
+            raise ArtifactError(
+                f"{sidecar} is {envelope.schema!r}, and this edgecnn reads {PLAN_VERSION!r}.",
+                f"Use the edgecnn that wrote it. {again}",
+            )
+        facts = msgspec.json.decode(envelope.plan, type=_PlanFacts)
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} has no readable {sidecar.name} beside it ({error.strerror}), so that nothing is known of "
+            "its model, GPU and TensorRT.",
+            f"Copy both files together; edgecnn opens no plans that others made. {again}",
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{sidecar} cannot be read: {error}.", again) from error
+    if (size := path.stat().st_size) != facts.plan_bytes:
+        raise ArtifactError(
+            f"{path} has {size:,} bytes, and its spec says {facts.plan_bytes:,}: it is cut short, or not the "
+            "plan that the spec belongs to.",
+            f"Copy both files again. {again}",
+        )
+    return facts.model
 
 
 def _require_file(path: Path) -> None:

@@ -4,9 +4,10 @@
     python scripts/soak.py [--requests 200000] [--clients 16] [--reload-s 5]
 
 A tiny model in a repository, which is reloaded now and then while requests go on: binary tensors, pixels and
-JPEGs of many colours, whose answers are known beforehand and far apart, and one request in a hundred that is bad,
-in one of several ways, and must get its 4xx. Exits with 1 where an answer is missing or wrong, a reload fails,
-or the resident memory grows by a megabyte or more in 100,000 requests, by its slope over the last two thirds.
+JPEGs of many colours, whose answers are known beforehand and far apart, and one request in a hundred that is
+bad, in one of several ways, and must get its 4xx. Exits with 1 where an answer is missing or wrong, a reload
+fails, or the resident memory grows by a megabyte or more in 100,000 requests, by its slope over the last two
+thirds.
 """
 
 from __future__ import annotations

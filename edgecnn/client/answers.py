@@ -32,6 +32,7 @@ __all__ = [
     "TimingsMs",
     "read_json",
     "read_model_states",
+    "read_predictions",
     "read_statistics",
 ]
 
@@ -198,6 +199,23 @@ class ModelStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Prediction:
+    """As it is sent: of a faulty image, no labels."""
+
+    image: str | None = None
+    top: tuple[Choice, ...] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Predictions:
+    model: str
+    version: str
+    predictions: tuple[_Prediction, ...]
+    timings_ms: TimingsMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _AllStatistics:
     model_stats: tuple[ModelStatistics, ...]
 
@@ -215,6 +233,19 @@ def read_json(body: bytes, kind: type[T]) -> T:
             f"The server's answer is no {kind.__name__.strip('_')}: {error}.",
             "Is it an inference server, and does the URL end where its routes begin?",
         ) from error
+
+
+def read_predictions(body: bytes) -> Predictions:
+    """The answer to images."""
+    sent = read_json(body, _Predictions)
+    return Predictions(
+        model=sent.model,
+        version=sent.version,
+        predictions=tuple(
+            Prediction(image=each.image, top=each.top or (), error=each.error) for each in sent.predictions
+        ),
+        timings_ms=sent.timings_ms,
+    )
 
 
 def read_model_states(body: bytes) -> tuple[ModelState, ...]:

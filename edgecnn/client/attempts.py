@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -105,7 +106,7 @@ class Attempts(Generic[T]):
         """Whether it may be otherwise next time."""
         if isinstance(outcome, Answer):
             return outcome.status in RETRIED_STATUSES and not self._call.accepted(outcome.status)
-        return isinstance(outcome, _LOST)
+        return isinstance(outcome, _LOST) and not _of_tls(outcome)
 
     def _refused(self, answer: Answer) -> RefusedError:
         said = (
@@ -130,6 +131,12 @@ class Attempts(Generic[T]):
                 f"{self._url} did not answer {self._call.method} {self._call.path} in time: {what}.",
                 "Allow more with timeout_s=... and RetryPolicy(deadline_s=...), or send less at a time.",
             )
+        if _of_tls(error):
+            return UnreachableError(
+                f"{self._url} and this client do not agree on TLS: {what}.",
+                "Pass verify=ssl.create_default_context(cafile=...) with the authority that the server's "
+                "certificate is from, or verify=False to trust anybody.",
+            )
         return UnreachableError(
             f"{self._url} cannot be reached: {what} ({self._tried()}).",
             "Is the server running there? 'edgecnn serve MODEL' starts one.",
@@ -137,6 +144,13 @@ class Attempts(Generic[T]):
 
     def _tried(self) -> str:
         return f"{self.made} attempt{'s' if self.made > 1 else ''}"
+
+
+def _of_tls(error: BaseException | None) -> bool:
+    """Whether TLS is behind it; httpx tells that only by what its error came from."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _retry_after_s(outcome: Outcome) -> float | None:

@@ -18,6 +18,7 @@ from edgecnn.client.answers import (
     ServerMetadata,
     read_json,
     read_model_states,
+    read_predictions,
     read_statistics,
 )
 from edgecnn.errors import ImageError, UsageError
@@ -110,7 +111,11 @@ def predict_call(images: Image | Sequence[Image], model: str | None, top_k: int)
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}.", "Ask for at least one label.")
     path = "/v1/predict" if model is None else f"/v1/predict/{_escaped(model)}"
-    read, query = _reads(Predictions), {"top_k": str(top_k)}
+    query = {"top_k": str(top_k)}
+
+    def read(answer: Answer) -> Predictions:
+        return read_predictions(answer.body)
+
     files = [_file(image, number) for number, image in enumerate(several, start=1)]
     if len(files) == 1:
         ((_, content, kind),) = files

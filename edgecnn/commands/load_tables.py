@@ -22,6 +22,15 @@ _COLUMNS = (
     Column("max ms"),
 )
 
+#: What people call the faults of :class:`edgecnn.loadtest.records.Fault`.
+_FAULTS = {
+    "connect": "no connection",
+    "reset": "connection lost",
+    "timeout": "no answer in time",
+    "protocol": "no HTTP",
+    "wrong": "wrong answer",
+}
+
 #: Requests that are sent later than that, at the 99th percentile, are late by more than the timer's grain.
 _LATE_MS = 2.0
 
@@ -104,15 +113,6 @@ def print_load(terminal: Terminal, summary: LoadSummary) -> None:
             f"one request in a hundred was sent {late:.1f} ms late or more, for want of a connection or of "
             "CPU here; latencies count that, too."
         )
-
-
-_FAULTS = {
-    "connect": "no connection",
-    "reset": "connection lost",
-    "timeout": "no answer in time",
-    "protocol": "no HTTP",
-    "wrong": "wrong answer",
-}
 
 
 def _row(name: str, found: LatencyMs) -> tuple[object, ...]:

@@ -200,6 +200,7 @@ def _serve_alone(config: ServingConfig, terminal: Terminal, *, verbose: bool) ->
 
 def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> None:
     from edgecnn.serving.app import WorkerDocument
+    from edgecnn.serving.metrics import forget_worker
     from edgecnn.serving.workers.listening import reserved_port
     from edgecnn.serving.workers.settings import SupervisorSettings
     from edgecnn.serving.workers.supervisor import supervise
@@ -220,11 +221,14 @@ def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> N
             drain_s=server.drain_s,
         )
         grpc = f"{server.host}:{grpc_port}" if server.grpc else None
-        supervise(
+        drained = supervise(
             settings,
             lambda host, port: _announce(terminal, config, f"{host}:{port}", grpc, (os.getpid(),)),
-            lambda _pid, _folder: None,
+            forget_worker,
         )
+    if not drained:
+        terminal.warn(f"Not all requests were answered within {server.drain_s:g} s (--drain-s).")
+        raise click.exceptions.Exit(1)
 
 
 def _announce(

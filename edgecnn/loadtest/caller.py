@@ -78,14 +78,16 @@ class Caller:
         Raises:
             OSError: none can be made.
         """
-        if self._connection is not None and self._connection.open:
-            return
+        if self._connection is not None:
+            if self._connection.open:
+                return
+            self._connection.drop()
         target = self._around.target
-        _, self._connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._answered, self._ended, keep_body=self._keep_body),
-            target.host,
-            target.port,
-            ssl=self._around.tls,
+        # Known before it is made: a server that is full answers at once, and closes.
+        connection = Connection(self._answered, self._ended, keep_body=self._keep_body)
+        self._connection = connection
+        await asyncio.get_running_loop().create_connection(
+            lambda: connection, target.host, target.port, ssl=self._around.tls
         )
 
     def start(self, due_ns: int) -> None:
@@ -117,12 +119,12 @@ class Caller:
             await self.connect()
         except OSError:
             await asyncio.sleep(_RECONNECT_S)
-            self._connecting = None
             self._finish(0, Fault.CONNECT)
             return
-        self._connecting = None
-        assert self._connection is not None
-        self._send(self._connection)
+        # It may have been answered, or lost, before anything was sent.
+        if self._connecting is asyncio.current_task() and self._connection is not None:
+            self._connecting = None
+            self._send(self._connection)
 
     def _stop_connecting(self) -> None:
         if self._connecting is not None:
@@ -144,7 +146,6 @@ class Caller:
         self._finish(status, Fault.WRONG if wrong else Fault.NONE)
 
     def _ended(self, of_http: bool) -> None:
-        self._connection = None
         if self.busy:
             self._finish(0, Fault.RESET if of_http else Fault.PROTOCOL)
 
@@ -152,5 +153,5 @@ class Caller:
         now = self._around.clock()
         moments = (self._due_ns, self._sent_ns or now, now)
         self._around.recorder.add(moments, self._payload, status, fault)
-        self._payload = -1
+        self._payload, self._connecting = -1, None
         self._done(self)

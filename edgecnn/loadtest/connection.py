@@ -21,7 +21,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         open: whether another request may be sent.
-        lost: set when the system has closed it.
+        lost: set while the system has none.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
         """
         self.open = False
         self.lost = asyncio.Event()
+        self.lost.set()
         self._answered, self._ended = answered, ended
         self._keep_body = keep_body
         self._parts: list[bytes] = []
@@ -59,7 +60,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's."""
         self._transport = cast(asyncio.Transport, transport)
-        self.open = True
+        self.lost.clear()
+        if self._ended is _ignore:
+            self._transport.abort()  # it was dropped before it was made
+        else:
+            self.open = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's."""

@@ -35,6 +35,7 @@ class Behaviour:
         garbage: numbers of requests that are answered by no HTTP.
         silent: numbers of requests that are never answered.
         close: whether each answer ends its connection.
+        full: whether each connection is refused with 503 before it asks.
         bodies: of the requests that came, as long as it is kept short.
     """
 
@@ -45,6 +46,7 @@ class Behaviour:
     garbage: set[int] = field(default_factory=set)
     silent: set[int] = field(default_factory=set)
     close: bool = False
+    full: bool = False
     bodies: list[tuple[str, bytes]] = field(default_factory=list)
     served: int = 0
     under_way: int = 0
@@ -54,6 +56,9 @@ class Behaviour:
 async def _serve(behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     behaviour.connections += 1
     try:
+        if behaviour.full:
+            writer.write(_answer(503, b'{"error": "full"}', close=True))
+            return
         while await _one(behaviour, reader, writer):
             pass
     except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):

@@ -33,7 +33,7 @@ def normalise(
     # One image at a time: it stays in the cache over the four passes.
     for index in np.ndindex(planes.shape[:-3]):
         image = result[index]
-        np.copyto(image, planes[index])
+        np.copyto(image, np.ascontiguousarray(planes[index]))  # bytes are cheaper to move than floats
         image /= np.float32(preprocess.divisor)
         image -= mean
         image /= std

@@ -14,6 +14,13 @@ import msgspec
 from edgecnn import __version__
 from edgecnn.environment import usable_cores
 from edgecnn.errors import UsageError
+from edgecnn.serving.faults import (
+    DeadlineError,
+    OverloadedError,
+    RequestError,
+    ServerFailureError,
+    UnavailableError,
+)
 from edgecnn.serving.grpc_server import GrpcServer, GrpcSettings
 from edgecnn.serving.http.access_log import AccessLog
 from edgecnn.serving.http.api_keys import ApiKeys, read_api_keys
@@ -36,6 +43,11 @@ __all__ = ["Addresses", "WorkerDocument", "run_worker", "serve"]
 
 #: How often a worker that is one of several writes its gauges to the folder that they share.
 _SAMPLE_S = 1.0
+
+#: Reasons that a model counts itself, under its name.
+_COUNTED_BY_MODELS = frozenset(
+    each.reason for each in (OverloadedError, UnavailableError, DeadlineError, ServerFailureError)
+)
 
 #: Bodies that are held at the same time, in units of the largest one.
 _BODIES = 8
@@ -80,9 +92,11 @@ class _Parts:
             limits,
             AccessLog() if settings.access_log else None,
             observe=self._observe,
+            changed=self._changed,
             ssl_context=None if tls is None else server_tls(*tls),
         )
         self._keys, self._tls = keys, tls
+        self.connections_changed: Callable[[int], None] = lambda _: None
         self._grpc: GrpcServer | None = None
 
     async def listen_grpc(self, port: int, *, shared: bool = False) -> str:
@@ -96,7 +110,8 @@ class _Parts:
             certificate=certificate,
             key=key,
         )
-        self._grpc = GrpcServer(self.service, grpc_settings, None if self._keys is None else self._keys.check)
+        check_key = None if self._keys is None else self._keys.check
+        self._grpc = GrpcServer(self.service, grpc_settings, check_key, self._note_refusal)
         return _address(*await self._grpc.listen())
 
     async def stop(self) -> None:
@@ -120,12 +135,20 @@ class _Parts:
         return router
 
     def _observe(self, request: Request, status: int, duration_s: float) -> None:
-        metrics = self.service.metrics
-        metrics.request.labels(request.route).observe(duration_s)
-        metrics.connections.set(self.http.connections)
-        reason = request.served.refusal
-        if reason not in (None, "overloaded", "unavailable", "expired", "failure"):
-            metrics.refusals.labels("", reason).inc()
+        self.service.metrics.request.labels(request.route).observe(duration_s)
+        if request.served.refusal is not None:
+            self._count_refusal(request.served.refusal)
+
+    def _note_refusal(self, error: RequestError) -> None:
+        self._count_refusal(error.reason)
+
+    def _count_refusal(self, reason: str) -> None:
+        if reason not in _COUNTED_BY_MODELS:
+            self.service.metrics.refusals.labels("", reason).inc()
+
+    def _changed(self) -> None:
+        self.service.metrics.connections.set(self.http.connections)
+        self.connections_changed(self.http.connections)
 
 
 async def serve(config: ServingConfig, ready: Callable[[Addresses], None], stop: asyncio.Event) -> None:
@@ -167,8 +190,10 @@ async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> Non
     service = parts.service
     service.spread = lambda message: channel.broadcast(message, keep=_topic(message))
     channel.on_broadcast(service.obey)
+    channel.on_shed(parts.http.shed)
+    parts.connections_changed = lambda count: channel.report(open_connections=count)
     taking = asyncio.create_task(_take(channel, parts.http))
-    reporting = asyncio.create_task(_report(channel, parts))
+    sampling = asyncio.create_task(_sample(service))
     try:
         if told.grpc_port is not None:
             await parts.listen_grpc(told.grpc_port, shared=True)
@@ -177,7 +202,7 @@ async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> Non
         await channel.stopping.wait()
     finally:
         await parts.stop()
-        reporting.cancel()
+        sampling.cancel()
         await taking
 
 
@@ -189,18 +214,11 @@ async def _take(channel: WorkerChannel, http: HttpServer) -> None:
         task.add_done_callback(arriving.discard)
 
 
-async def _report(channel: WorkerChannel, parts: _Parts) -> None:
-    """Tell the supervisor how many connections are open, and the folder of metrics what the gauges say."""
-    sampled_at, reported = 0.0, -1
-    loop = asyncio.get_running_loop()
+async def _sample(service: InferenceService) -> None:
+    """Tell the folder of metrics what the gauges say: whichever worker is asked, it answers for all."""
     while True:
-        await asyncio.sleep(0.02)
-        if parts.http.connections != reported:
-            reported = parts.http.connections
-            channel.report(open_connections=reported)
-        if loop.time() - sampled_at >= _SAMPLE_S:
-            sampled_at = loop.time()
-            parts.service.sample()
+        service.sample()
+        await asyncio.sleep(_SAMPLE_S)
 
 
 def _topic(message: Mapping[str, Any]) -> str:

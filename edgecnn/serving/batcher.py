@@ -7,6 +7,7 @@ gather. It knows nothing of models: it drives callables, and all of its state li
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class _Request(Generic[Item, Answer]):
     __slots__ = (
         "answers",
         "arrived",
+        "arrived_s",
         "batches",
         "compute_s",
         "future",
@@ -80,11 +82,16 @@ class _Request(Generic[Item, Answer]):
     )
 
     def __init__(
-        self, items: Sequence[Item], future: asyncio.Future[Answered[Answer]], arrived: float
+        self,
+        items: Sequence[Item],
+        future: asyncio.Future[Answered[Answer]],
+        arrived: float,
+        arrived_s: float,
     ) -> None:
         self.items: Sequence[Item] = items
         self.future = future
-        self.arrived = arrived
+        self.arrived = arrived  # in the loop's time, for what is due
+        self.arrived_s = arrived_s  # by the clock, for what is measured
         self.answers: dict[int, Answer] = {}
         self.waiting = len(items)
         self.queue_s = self.compute_s = 0.0
@@ -113,14 +120,21 @@ class Batcher(Generic[Item, Answer]):
     turn never costs a run.
     """
 
-    def __init__(self, runs: Sequence[Run[Item, Answer]], settings: BatcherSettings) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run[Item, Answer]],
+        settings: BatcherSettings,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """Make a batcher on the running event loop.
 
         Args:
             runs: one callable for each engine; none is called again before its future is done.
             settings: how images are gathered.
+            clock: seconds, for what is measured; uvloop's own time has steps of a millisecond.
         """
         self._loop = asyncio.get_running_loop()
+        self._clock = clock
         self._settings = settings
         self._runs = tuple(runs)
         # The engine that ran last is taken first: its memory is still in the caches.
@@ -162,8 +176,8 @@ class Batcher(Generic[Item, Answer]):
             OverloadedError: the queue has no room, or is so long that the deadline would pass in it.
         """
         self.require_room(len(items), deadline)
-        now = self._loop.time()
-        request = _Request[Item, Answer](items, self._loop.create_future(), now)
+        future: asyncio.Future[Answered[Answer]] = self._loop.create_future()
+        request = _Request(items, future, self._loop.time(), self._clock())
         if deadline is not None:
             request.timer = self._loop.call_at(deadline, self._expire, request)
         request.future.add_done_callback(partial(self._ended, request))
@@ -222,7 +236,7 @@ class Batcher(Generic[Item, Answer]):
     def _taken(self, size: int) -> list[_Entry[Item, Answer]]:
         """The next ``size`` items, or fewer where some were withdrawn a moment ago."""
         batch: list[_Entry[Item, Answer]] = []
-        now = self._loop.time()
+        now = self._clock()
         while self._queue and len(batch) < size:
             entry = self._queue.popleft()
             request = entry[0]
@@ -230,14 +244,14 @@ class Batcher(Generic[Item, Answer]):
                 self._withdraw(request)
                 continue
             request.waiting -= 1
-            request.queue_s = now - request.arrived
+            request.queue_s = now - request.arrived_s
             batch.append(entry)
         self._waiting -= len(batch)
         return batch
 
     def _start(self, run: Run[Item, Answer], batch: list[_Entry[Item, Answer]]) -> None:
         running = run([request.items[index] for request, index in batch])
-        running.add_done_callback(partial(self._finish, run, batch, self._loop.time()))
+        running.add_done_callback(partial(self._finish, run, batch, self._clock()))
 
     def _finish(
         self,
@@ -247,7 +261,7 @@ class Batcher(Generic[Item, Answer]):
         running: asyncio.Future[Sequence[Answer]],
     ) -> None:
         self._idle.append(run)
-        took_s = self._loop.time() - started
+        took_s = self._clock() - started
         self._learn_pace(took_s / len(batch))
         error = _failure(running)
         for place, (request, index) in enumerate(batch):
@@ -267,7 +281,7 @@ class Batcher(Generic[Item, Answer]):
 
     def _expire(self, request: _Request[Item, Answer]) -> None:
         if not request.future.done():
-            waited_ms = 1e3 * (self._loop.time() - request.arrived)
+            waited_ms = 1e3 * (self._clock() - request.arrived_s)
             problem = f"The request expired after {waited_ms:.0f} ms."
             request.future.set_exception(DeadlineError(problem, "Allow it more time, or lower the load."))
             self._withdraw(request)

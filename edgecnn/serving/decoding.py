@@ -66,7 +66,7 @@ class DecodingPool:
         loop = asyncio.get_running_loop()
         self._pending += len(files)
         running = [
-            loop.run_in_executor(self._pool, self._decoded, file, f"image {place}", preprocess)
+            loop.run_in_executor(self._pool, self._decoded, file, _name(place, len(files)), preprocess)
             for place, file in enumerate(files, 1)
         ]
         for each in running:
@@ -92,3 +92,8 @@ class DecodingPool:
             seconds = done.result()[1]
             self._pace_s += 0.1 * (seconds - self._pace_s)
             self._observe(seconds)
+
+
+def _name(place: int, files: int) -> str:
+    """What an error calls an image."""
+    return f"image {place}" if files > 1 else "image"

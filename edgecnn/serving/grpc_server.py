@@ -11,10 +11,9 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from edgecnn.errors import UsageError
-from edgecnn.serving.faults import BadRequestError, RequestError
+from edgecnn.serving.faults import RequestError
 from edgecnn.serving.grpc_answers import FAILURE, status_of, trailers_of
 from edgecnn.serving.grpc_methods import GrpcMethods, Method
 from edgecnn.serving.grpc_stream import answer_stream
@@ -26,6 +25,7 @@ from edgecnn.serving.open_inference.messages import (
     MessageType,
     message_type,
     methods,
+    parse_message,
 )
 
 __all__ = ["GrpcServer", "GrpcSettings"]
@@ -49,6 +49,8 @@ class GrpcSettings:
         host: a name or an address.
         port: 0 for any that is free.
         max_message_bytes: of a request; larger ones are refused before they are read.
+        max_calls: that are worked on at a time, of all clients together, a stream being one; more are refused
+            at once.
         max_stream_calls: of one stream that are worked on at a time; more wait on the client's side.
         reuse_port: whether other processes may listen on the same port.
         certificate: of TLS, in PEM with its chain; None for no TLS.
@@ -58,6 +60,7 @@ class GrpcSettings:
     host: str = "127.0.0.1"
     port: int = 8001
     max_message_bytes: int = 64 * 1024 * 1024
+    max_calls: int = 1024
     max_stream_calls: int = 32
     reuse_port: bool = False
     certificate: Path | None = None
@@ -88,11 +91,12 @@ class GrpcServer:
         self._refused = refused
         answering = GrpcMethods(service)
         self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=settings.max_calls,
             options=(
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", int(settings.reuse_port)),
-            )
+            ),
         )
         unary = {name: self._unary(SERVICE, name, method) for name, method in answering.of_protocol().items()}
         unary["ModelStreamInfer"] = self._stream(answering.infer)
@@ -126,9 +130,10 @@ class GrpcServer:
             else:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
+            tls = " Certificate and key must belong together." if credentials is not None else ""
             raise UsageError(
                 f"gRPC cannot listen on {address}.",
-                "Choose another port with --grpc-port; 0 takes a free one.",
+                f"Choose another port with --grpc-port; 0 takes a free one.{tls}",
             ) from error
         await self._server.start()
         return settings.host, port
@@ -141,11 +146,12 @@ class GrpcServer:
         request_type = _request_type(service, name)
         public = name in _PUBLIC
 
+        # Messages are parsed here and not by gRPC, which would call a bad one the server's own failure.
         async def handle(data: bytes, context: Context) -> Message:
             try:
                 if not public:
                     self._admit(context)
-                return await method(_parsed(request_type, data), _deadline_s(context))
+                return await method(parse_message(request_type, data), _deadline_s(context))
             except Exception as error:  # noqa: BLE001 - whatever it is, the client is told something
                 refusal = self._refusal(error, name)
             return await context.abort(status_of(refusal), refusal.sentence, trailers_of(refusal))
@@ -160,7 +166,7 @@ class GrpcServer:
             async def answer(data: bytes) -> Message:
                 request = None
                 try:
-                    request = _parsed(request_type, data)
+                    request = parse_message(request_type, data)
                     return _last(answer_type(infer_response=await infer(request, _deadline_s(context))))
                 except Exception as error:  # noqa: BLE001 - likewise, and the stream goes on
                     refusal = self._refusal(error, "ModelStreamInfer")
@@ -192,21 +198,6 @@ class GrpcServer:
 
 def _request_type(service: str, name: str) -> MessageType:
     return message_type(methods(service)[name].input_type.full_name)
-
-
-def _parsed(request_type: MessageType, data: bytes) -> Message:
-    """Parsed here and not by gRPC, which would call it the server's own failure.
-
-    Raises:
-        BadRequestError: it is no such message.
-    """
-    try:
-        return request_type.FromString(data)
-    except DecodeError as error:
-        raise BadRequestError(
-            f"The message is no {request_type.DESCRIPTOR.full_name}: {error}.",
-            "Use a client of the Open Inference Protocol v2.",
-        ) from error
 
 
 def _serialised(message: Message) -> bytes:

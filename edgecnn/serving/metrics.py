@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -226,9 +227,9 @@ class ModelMetrics:
         return self._sizes[images]
 
 
-def forget_worker(pid: int) -> None:
+def forget_worker(pid: int, folder: Path) -> None:
     """Take the gauges of a worker that has ended out of the shared folder; its counts stay."""
-    mark_process_dead(pid)
+    mark_process_dead(pid, str(folder))
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> Histogram:

@@ -166,19 +166,20 @@ class ServedModel:
             DeadlineError: their time ran out.
             ServerFailureError: the engine failed.
         """
-        begun = asyncio.get_running_loop().time()
+        begun = time.perf_counter()
         self.in_flight += 1
         try:
             runner = self._running()
             self._require_fit(images, runner.artifact.spec)
-            deadline = begun + self.timeout_s if deadline_s is None else deadline_s
-            answered = await runner.batcher.submit(images, deadline)
+            if deadline_s is None:
+                deadline_s = asyncio.get_running_loop().time() + self.timeout_s
+            answered = await runner.batcher.submit(images, deadline_s)
         except RequestError as error:
-            self._note_failure(error, asyncio.get_running_loop().time() - begun, protocol)
+            self._note_failure(error, time.perf_counter() - begun, protocol)
             raise
         finally:
             self.in_flight -= 1
-        return self._noted(answered, asyncio.get_running_loop().time() - begun, protocol)
+        return self._noted(answered, time.perf_counter() - begun, protocol)
 
     async def decode(self, files: Sequence[bytes | memoryview]) -> list[NDArray[np.uint8]]:
         """Pixels of image files, (H, W, C) uint8 of the crop's size.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -27,6 +27,10 @@ _ANY_BYTES = frozenset(("", "application/octet-stream", "application/x-www-form-
 
 #: How far back the rate of requests looks.
 _RATE_S = 5.0
+
+
+#: An image file, and its name where it has one.
+_Named = tuple[str | None, memoryview]
 
 
 class Choice(msgspec.Struct):
@@ -91,13 +95,12 @@ class _Handlers:
         self._answered: deque[tuple[float, int]] = deque(maxlen=100)
 
     async def predict(self, request: Request) -> Response:
-        loop = asyncio.get_running_loop()
         model = await self._service.model(request.parameters.get("model") or self._service.default_name())
         top_k = _top_k(request, len(model.spec.classes))
         named = _images(request, model.max_images)
-        begun = loop.time()
+        begun = time.perf_counter()
         pixels = await _pixels(model, request, [image for _, image in named])
-        decoded_s = loop.time() - begun
+        decoded_s = time.perf_counter() - begun
         good = [each for each in pixels if not isinstance(each, BadRequestError)]
         if not good or (len(named) == 1 and isinstance(pixels[0], BadRequestError)):
             raise next(each for each in pixels if isinstance(each, BadRequestError))
@@ -113,7 +116,7 @@ class _Handlers:
         served = request.served
         served.model, served.version, served.images = model.name, model.version, len(good)
         served.queue_ms, served.compute_ms = queue_ms, compute_ms
-        total_ms = 1e3 * (loop.time() - request.received_s)
+        total_ms = 1e3 * (time.monotonic() - request.received_s)
         timings = Timings(*(round(each, 3) for each in (1e3 * decoded_s, queue_ms, compute_ms, total_ms)))
         return json_response(Predictions(model.name, model.version, predictions, timings))
 
@@ -134,7 +137,7 @@ class _Handlers:
 
     def _rate(self) -> float:
         """Requests answered in a second, over the last few, of all workers."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         answered = sum(each.success[0] for each in self._service.statistics())
         while self._answered and now - self._answered[0][0] > _RATE_S:
             self._answered.popleft()
@@ -161,12 +164,14 @@ def _top_k(request: Request, classes: int) -> int:
     return int(text)
 
 
-def _images(request: Request, max_images: int) -> list[tuple[str | None, memoryview]]:
+def _images(request: Request, max_images: int) -> list[_Named]:
     """The images of a request, each with its file's name."""
     media_type = request.media_type
     if media_type == "multipart/form-data":
         parts = parse_form(request.headers["content-type"], request.body, max_images)
-        files = [(part.file_name, memoryview(part.content)) for part in parts if part.file_name is not None]
+        files: list[_Named] = [
+            (part.file_name, memoryview(part.content)) for part in parts if part.file_name is not None
+        ]
         if not files:
             raise BadRequestError("The form holds no file.", "Send each image as a file of the form.")
         return files

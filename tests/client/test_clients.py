@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,16 @@ def test_what_took_too_long_is_not_sent_again(kind: type[Any]) -> None:
 def test_nobody_there_says_how_to_start_one(kind: type[Any]) -> None:
     with pytest.raises(UnreachableError, match="edgecnn serve"):
         kind(Scripted(httpx.ConnectError("refused")), [], retry=RetryPolicy(attempts=2)).predict(JPEG)
+
+
+@both
+def test_a_certificate_that_is_not_trusted_is_no_reason_to_try_again(kind: type[Any]) -> None:
+    error = httpx.ConnectError("certificate verify failed")
+    error.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
+    server = Scripted(error)
+    with pytest.raises(UnreachableError, match=r"TLS: certificate verify failed.*\n.*verify="):
+        kind(server, []).models()
+    assert len(server.asked) == 1
 
 
 @both

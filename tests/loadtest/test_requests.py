@@ -99,7 +99,7 @@ def test_a_model_that_takes_no_image_of_one_size_is_told(model: ModelMetadata, i
 
 def test_a_file_that_is_no_image_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"text")
-    with pytest.raises(ImageError, match="x.jpg"):
+    with pytest.raises(ImageError, match=r"x\.jpg"):
         image_requests("uint8", _model(), [tmp_path / "x.jpg"], TARGET)
     with pytest.raises(ImageError, match="nowhere"):
         image_requests("jpeg", _model(), [tmp_path / "nowhere"], TARGET)

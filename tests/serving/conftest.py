@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecnn.artifact import Artifact, save_artifact
 from edgecnn.engines.fake import pixel_sums
 from edgecnn.preprocess import normalise
 from edgecnn.serving.faults import (
@@ -200,3 +204,55 @@ def model_of() -> ModelOf:
 def service(model_of: ModelOf) -> FakeService:
     """A service of one model "tiny": (N, 3, 8, 8) float32, at most four images a request, ten classes."""
     return FakeService(model_of())
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running server of one model, named "tiny", version 1.
+
+    Attributes:
+        http: "host:port".
+        grpc: likewise.
+        artifact: the model.
+        pid: of the process.
+    """
+
+    http: str
+    grpc: str
+    artifact: Artifact
+    pid: int
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(graph_of: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A classifier of (N, 3, 32, 32) float32 into ten classes, in no time."""
+    numbers = np.random.default_rng(5)
+    constants = {
+        "w": numbers.normal(size=(8, 3, 5, 5)).astype(np.float32),
+        "d": numbers.normal(size=(8, 10)).astype(np.float32),
+        "b": numbers.normal(size=10).astype(np.float32),
+    }
+    nodes = (
+        "c = Conv<strides=[4, 4]>(x, w) r = Relu(c) p = GlobalAveragePool(r) f = Flatten(p) y = Gemm(f, d, b)"
+    )
+    graph = graph_of(nodes, constants, image="3,32,32")
+    spec = _spec_of(side=32)
+    named = replace(spec, input=replace(spec.input, name="x"), output=replace(spec.output, name="y"))
+    return save_artifact(graph, named, tmp_path_factory.mktemp("tiny") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def endpoint(tiny_artifact: Artifact) -> Iterator[Endpoint]:
+    """A server of ``tiny_artifact`` in a process of its own, which may load and unload it."""
+    layout = ("--instances", "1", "--threads", "1", "--max-batch", "4", "--max-images", "8")
+    command = [sys.executable, "-m", "edgecnn", "serve", f"{tiny_artifact.path}=tiny", *layout]
+    command += ["--port", "0", "--grpc-port", "0", "--model-control", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline())
+            yield Endpoint(told["http"], told["grpc"], tiny_artifact, process.pid)
+        finally:
+            process.terminate()
+            code = process.wait(30)
+    assert code == 0

@@ -57,6 +57,10 @@ class Engine:
         return done
 
 
+def _batcher(engine: Engine, settings: BatcherSettings) -> Batcher[tuple[int, int], str]:
+    return Batcher([engine.run], settings, asyncio.get_running_loop().time)
+
+
 def _answers(request: int, count: int) -> list[str]:
     return [f"answer {request}.{index}" for index in range(count)]
 
@@ -72,7 +76,7 @@ async def _play(
 ) -> tuple[list[Outcome], list[float]]:
     """What became of each request of the schedule, and when; ``submitted`` gets their order."""
     loop = asyncio.get_running_loop()
-    batcher = Batcher([engine.run for engine in engines], settings)
+    batcher = Batcher([engine.run for engine in engines], settings, loop.time)
 
     async def one(number: int, arrival: Arrival) -> tuple[Outcome, float]:
         await asyncio.sleep(MS * arrival.at)
@@ -204,7 +208,7 @@ def test_batches_are_those_of_the_reference_model(
 def test_a_free_engine_is_given_an_image_at_once() -> None:
     async def main() -> float:
         engine = Engine({1: 10})
-        batcher = Batcher([engine.run], BatcherSettings(sizes=BatchSizes((1, 8))))
+        batcher = _batcher(engine, BatcherSettings(sizes=BatchSizes((1, 8))))
         answered = await batcher.submit([(0, 0)])
         assert answered.queue_s == 0
         assert answered.batches == (1,)
@@ -232,7 +236,7 @@ def test_closing_ends_a_delay_and_refuses_what_comes_after() -> None:
     async def main() -> None:
         engine = Engine({})
         settings = BatcherSettings(sizes=BatchSizes((1, 4)), max_delay_s=100.0)
-        batcher = Batcher([engine.run], settings)
+        batcher = _batcher(engine, settings)
         waiting = batcher.submit([(0, 0)])
         await batcher.close()
         assert waiting.done()
@@ -246,7 +250,7 @@ def test_closing_ends_a_delay_and_refuses_what_comes_after() -> None:
 def test_what_would_expire_in_the_queue_is_refused_at_once_with_the_time_to_come_back() -> None:
     async def main() -> None:
         engine = Engine({1: 100})
-        batcher = Batcher([engine.run], BatcherSettings())
+        batcher = _batcher(engine, BatcherSettings())
         await batcher.submit([(0, 0)])  # the pace is known from now on
         loop = asyncio.get_running_loop()
         taken = [batcher.submit([(number, 0)]) for number in range(1, 6)]
@@ -261,7 +265,7 @@ def test_what_would_expire_in_the_queue_is_refused_at_once_with_the_time_to_come
 def test_an_outlier_does_not_make_it_refuse_for_ever() -> None:
     async def main() -> None:
         engine = Engine({1: 100_000})
-        batcher = Batcher([engine.run], BatcherSettings())
+        batcher = _batcher(engine, BatcherSettings())
         await batcher.submit([(0, 0)])
         engine.duration_ms = {1: 1}
         loop = asyncio.get_running_loop()
@@ -280,7 +284,7 @@ def test_one_that_fails_takes_only_its_batch_with_it() -> None:
 def test_memory_of_withdrawn_requests_is_let_go() -> None:
     async def main() -> None:
         engine = Engine({1: 1000})
-        batcher = Batcher([engine.run], BatcherSettings(max_queue=10))
+        batcher = _batcher(engine, BatcherSettings(max_queue=10))
         first = batcher.submit([(0, 0)])
         for number in range(1, 5000):
             batcher.submit([(number, 0)]).cancel()

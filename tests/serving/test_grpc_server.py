@@ -1,5 +1,7 @@
 import asyncio
+import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -315,6 +317,21 @@ def test_a_key_is_needed_but_for_health(service: Any) -> None:
     _run(service, talk, _check_key)
 
 
+def test_calls_above_the_limit_are_refused_at_once(service: Any) -> None:
+    service.served.delay_s = 0.5
+
+    async def talk(client: Client) -> None:
+        first = asyncio.ensure_future(client.call("ModelInfer", message=_infer()))
+        while not service.served.deadlines:
+            await asyncio.sleep(0.01)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.call("ServerLive")
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        await first
+
+    _run(service, talk, max_calls=1)
+
+
 def test_grpcs_own_health_check(service: Any) -> None:
     async def talk(client: Client) -> None:
         got = [
@@ -361,6 +378,50 @@ def test_certificates_that_cannot_be_read_are_said(service: Any, tmp_path: Path)
         missing = tmp_path / "none.pem"
         server = GrpcServer(service, GrpcSettings(port=0, certificate=missing, key=missing))
         with pytest.raises(UsageError, match="TLS cannot be set up"):
+            await server.listen()
+        await server.drain(0)
+
+    asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate of localhost, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    chain, key = folder / "server.pem", folder / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", chain], check=True, capture_output=True)
+    return chain, key
+
+
+def test_tls(service: Any, certificate: tuple[Path, Path]) -> None:
+    chain, key = certificate
+
+    async def main() -> None:
+        server = GrpcServer(service, GrpcSettings(port=0, certificate=chain, key=key))
+        _, port = await server.listen()
+        credentials = grpc.ssl_channel_credentials(chain.read_bytes())
+        try:
+            async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
+                assert (await Client(channel).call("ModelInfer", message=_infer())).model_name == "tiny"
+            async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await Client(channel).call("ServerLive", timeout=5)
+        finally:
+            await server.drain(1)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_key_that_is_none_is_said(service: Any, certificate: tuple[Path, Path]) -> None:
+    chain, _ = certificate
+
+    async def main() -> None:
+        server = GrpcServer(service, GrpcSettings(port=0, certificate=chain, key=chain))
+        with pytest.raises(UsageError, match="must belong together"):
             await server.listen()
         await server.drain(0)
 

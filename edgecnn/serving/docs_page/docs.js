@@ -77,10 +77,11 @@ function parameters(list, values, changed) {
     if (parameter.required) field.value = schema.examples?.[0] ?? "";
     field.addEventListener("input", changed);
     values.set(parameter, field);
-    return element("tr", {}, element("td", {}, element("code", {}, name)), element("td", {}, parameter.in),
-      element("td", {}, field), element("td", {}, description));
+    return element("tr", {},
+      element("td", {}, element("code", {}, name), element("span", { class: "note" }, ` in ${parameter.in}`)),
+      element("td", {}, field, element("p", { class: "note" }, description)));
   });
-  return table("Parameters", ["Name", "In", "Value", ""], rows);
+  return table("Parameters", ["Name", "Value"], rows);
 }
 
 const table = (title, heads, rows) =>

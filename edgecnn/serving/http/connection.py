@@ -6,17 +6,16 @@ import asyncio
 import enum
 import logging
 import math
-from dataclasses import dataclass
 from typing import Final, cast
 
-from edgecnn.serving.faults import RequestError, RequestTimeoutError, ServerFailureError, TooLargeError
+from edgecnn.serving.faults import RequestError, RequestTimeoutError, TooLargeError
 from edgecnn.serving.http.answer import CONTINUE, Answer, encode
 from edgecnn.serving.http.chunks import ChunkedBody
-from edgecnn.serving.http.head import Head, check_octets, parse_head
+from edgecnn.serving.http.exchange import Exchange, failed
+from edgecnn.serving.http.head import Head, check_beginning, parse_head
 from edgecnn.serving.http.incoming import complete, traced
 from edgecnn.serving.http.landing import Landing
-from edgecnn.serving.http.message import Body, Handler, Request, Response, error_response
-from edgecnn.serving.http.refusals import HeadTooLargeError
+from edgecnn.serving.http.message import Body, Handler, Response, error_response
 from edgecnn.serving.http.surroundings import Surroundings
 
 __all__ = ["CLIENT_LEFT", "HttpConnection"]
@@ -28,9 +27,6 @@ _LOG: Final = logging.getLogger("edgecnn.serving")
 _HEAD_READ_BYTES: Final = 16384
 #: Below it, head and body are joined and sent by one call; above it, the copy costs more than the call.
 _JOIN_BYTES: Final = 65536
-_FAILURE: Final = ServerFailureError(
-    "The server failed.", "Try again; its log says why, under the request's id."
-)
 
 
 class _Phase(enum.Enum):
@@ -43,20 +39,6 @@ class _Phase(enum.Enum):
     FLUSH = enum.auto()  # the client takes the answer too slowly to begin another
     LINGER = enum.auto()  # refused and answered; what still comes is dropped
     CLOSED = enum.auto()  # closed by us or by the client; what is unsent may still be taken
-
-
-@dataclass(slots=True, eq=False)
-class _Exchange:
-    """A request on its way to its answer."""
-
-    request: Request
-    head: Head | None
-    handler: Handler | None = None
-    incoming: Landing | ChunkedBody | None = None
-    body_begun_s: float = 0.0
-    reserved_bytes: int = 0
-    buffer: bytearray | None = None
-    task: asyncio.Task[None] | None = None
 
 
 class HttpConnection(asyncio.BufferedProtocol):
@@ -75,7 +57,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._deadline_s = math.inf
         self._held = b""  # came, and is not yet read as part of a request
         self._begun_s: float | None = None  # when the head that is being read began
-        self._exchange: _Exchange | None = None
+        self._exchange: Exchange | None = None
         self._landing: Landing | None = None
         self._keep_alive = True
         self._write_paused = False
@@ -87,14 +69,16 @@ class HttpConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first head."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"
+        self._peer = _address(transport.get_extra_info("peername"))
+        self._around.arriving.discard(self)
         self._around.connections.add(self)
+        self._around.changed()
         self._deadline_s = self._around.clock() + self._around.limits.header_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what was being done for the client."""
         self._around.connections.discard(self)
+        self._around.changed()
         self._abandon()
 
     def eof_received(self) -> None:
@@ -180,7 +164,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         end = held.find(b"\r\n\r\n", 0, limit) + 4
         try:
             if end < 4:
-                _check_beginning(held, limit)
+                check_beginning(held, limit)
                 return
             self._held = held[end:]
             self._read_request(parse_head(held[:end]))
@@ -190,7 +174,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _read_request(self, head: Head) -> None:
         around = self._around
         request = around.incoming.request(head, self._peer, cast("float", self._begun_s))
-        exchange = self._exchange = _Exchange(request, head)
+        exchange = self._exchange = Exchange(request, head)
         self._keep_alive = head.keep_alive
         admission = around.router.admit(head)
         complete(request, head)
@@ -204,7 +188,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         else:
             self._begin_work(b"")
 
-    def _begin_body(self, exchange: _Exchange, length: int, limit: int) -> None:
+    def _begin_body(self, exchange: Exchange, length: int, limit: int) -> None:
         if length > limit:
             raise TooLargeError(f"The body has {length} bytes; {limit} are allowed here.", "Send less.")
         self._reserve(length)
@@ -217,14 +201,14 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._landing = landing
             self._await_body(exchange, landing, _Phase.BODY, came)
 
-    def _begin_chunks(self, exchange: _Exchange, limit: int) -> None:
+    def _begin_chunks(self, exchange: Exchange, limit: int) -> None:
         came, self._held = self._held, b""
         self._await_body(exchange, ChunkedBody(limit, self._reserve), _Phase.CHUNKS, came)
         if came:
             self._read_chunks(came)
 
     def _await_body(
-        self, exchange: _Exchange, incoming: Landing | ChunkedBody, phase: _Phase, came: bytes
+        self, exchange: Exchange, incoming: Landing | ChunkedBody, phase: _Phase, came: bytes
     ) -> None:
         self._phase = phase
         exchange.incoming = incoming
@@ -233,7 +217,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport.write(CONTINUE)
 
     def _read_chunks(self, data: bytes) -> None:
-        chunks = cast("ChunkedBody", cast("_Exchange", self._exchange).incoming)
+        chunks = cast("ChunkedBody", cast("Exchange", self._exchange).incoming)
         try:
             used = chunks.feed(data)
         except RequestError as error:
@@ -245,7 +229,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _reserve(self, amount: int) -> None:
         self._around.budget.take(amount)
-        cast("_Exchange", self._exchange).reserved_bytes += amount
+        cast("Exchange", self._exchange).reserved_bytes += amount
 
     def _bound_held(self) -> None:
         """Read on while a handler works, to see the client leave; but not without bound."""
@@ -260,24 +244,24 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _begin_work(self, body: Body) -> None:
         self._phase = _Phase.WORK
         self._deadline_s = math.inf
-        exchange = cast("_Exchange", self._exchange)
+        exchange = cast("Exchange", self._exchange)
         self._landing = exchange.incoming = None
         exchange.request.body = body
         self._bound_held()
         exchange.task = self._loop.create_task(self._work(exchange))
 
-    async def _work(self, exchange: _Exchange) -> None:
+    async def _work(self, exchange: Exchange) -> None:
         response = await self._response(exchange)
         if self._exchange is not exchange:
             return  # the client left, and the handler did not mind being cancelled
         try:
             self._answer(exchange, response)
-        except Exception:
+        except Exception:  # noqa: BLE001 - there is nothing left to answer with
             # As the event loop does with what a protocol raises: a client shall not wait for ever.
             _LOG.exception("request %s could not be answered", exchange.request.id)
             self.abort()
 
-    async def _response(self, exchange: _Exchange) -> Response:
+    async def _response(self, exchange: Exchange) -> Response:
         request = exchange.request
         try:
             return await cast("Handler", exchange.handler)(request)
@@ -288,13 +272,13 @@ class HttpConnection(asyncio.BufferedProtocol):
             if self._exchange is not exchange:
                 raise
             # Something that the handler waited for was cancelled, not the handler: the client still waits.
-            return _failed(request)
+            return failed(request)
         except Exception:  # noqa: BLE001 - whatever a handler raises, its client is answered
-            return _failed(request)
+            return failed(request)
 
-    def _answer(self, exchange: _Exchange, response: Response) -> None:
+    def _answer(self, exchange: Exchange, response: Response) -> None:
         """Send an answer, and go on to what comes next."""
-        close = self._around.draining or not self._keep_alive
+        close = self._around.draining or not self._keep_alive or self._around.shed_one()
         answer, status = self._encoded(exchange, response, close=close)
         self._send(answer)
         self._finish(exchange, status, answer.length)
@@ -306,7 +290,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         else:
             self._next()
 
-    def _encoded(self, exchange: _Exchange, response: Response, *, close: bool) -> tuple[Answer, int]:
+    def _encoded(self, exchange: Exchange, response: Response, *, close: bool) -> tuple[Answer, int]:
         """The answer's bytes and its status, which is 500 if a handler made what cannot be sent."""
         extra = traced(exchange.request)
         if exchange.head is not None:
@@ -315,7 +299,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         try:
             return encode(response, extra, bodiless=bodiless, close=close), response.status
         except (ValueError, TypeError, AttributeError):
-            failure = _failed(exchange.request)
+            failure = failed(exchange.request)
             return encode(failure, extra, bodiless=bodiless, close=close), failure.status
 
     def _send(self, answer: Answer) -> None:
@@ -325,7 +309,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         for piece in answer.pieces:
             self._transport.write(piece)
 
-    def _finish(self, exchange: _Exchange, status: int, sent: int) -> None:
+    def _finish(self, exchange: Exchange, status: int, sent: int) -> None:
         """Forget the request, and report it."""
         around = self._around
         self._exchange = self._landing = self._begun_s = None
@@ -356,7 +340,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         exchange = self._exchange
         if exchange is None:
             begun_s = self._around.clock() if self._begun_s is None else self._begun_s
-            exchange = _Exchange(self._around.incoming.unreadable(self._peer, begun_s), None)
+            exchange = Exchange(self._around.incoming.unreadable(self._peer, begun_s), None)
         exchange.request.served.refusal = error.reason
         if exchange.head is None or exchange.head.has_body:
             self._keep_alive = False
@@ -389,7 +373,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._unsent = unsent
         self._deadline_s = now + self._around.limits.write_timeout_s
 
-    def _expire_body(self, exchange: _Exchange, now: float) -> None:
+    def _expire_body(self, exchange: Exchange, now: float) -> None:
         elapsed_s = now - exchange.body_begun_s
         received = exchange.incoming.wire_bytes if exchange.incoming is not None else 0
         if self._around.limits.too_slow(received, elapsed_s):
@@ -407,17 +391,8 @@ class HttpConnection(asyncio.BufferedProtocol):
                 exchange.task.cancel()
 
 
-def _check_beginning(held: bytes, limit: int) -> None:
-    """Refuse the beginning of a head as soon as no rest can make it good."""
-    check_octets(held)
-    if len(held) >= limit:
-        raise HeadTooLargeError(
-            f"The request's head is larger than {limit} bytes.", "Send fewer or shorter header fields."
-        )
-
-
-def _failed(request: Request) -> Response:
-    """What is answered when the fault is here; the traceback goes to the log."""
-    _LOG.exception("request %s failed: %s %s", request.id, request.method, request.path)
-    request.served.refusal = _FAILURE.reason
-    return error_response(_FAILURE)
+def _address(peer: object) -> str:
+    if not isinstance(peer, tuple):
+        return "local"
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["BodyMemory", "Landing"]
 
-_GRAIN_BYTES: Final = 65536
+_GRAIN_BYTES: Final = 16384
 _MAX_IDLE_BYTES: Final = 16 * 1024 * 1024
 
 

@@ -42,6 +42,7 @@ class HttpServer:
         access_log: writes a line for each request; None writes none.
         observe: called with each request, its status (499: the client left) and its duration in seconds;
             a request whose head could not be read has the method "-".
+        changed: called when a connection was opened or closed.
         ssl_context: of connections that are accepted, by :func:`~edgecnn.serving.http.tls.server_tls`.
         clock: seconds; the event loop's time, which with uvloop is the same clock at a coarser grain.
     """
@@ -53,6 +54,7 @@ class HttpServer:
         access_log: AccessLog | None = None,
         *,
         observe: Observe | None = None,
+        changed: Callable[[], None] = lambda: None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,16 +64,21 @@ class HttpServer:
         self._ssl_context = ssl_context
         self._loop = asyncio.get_running_loop()
         self._around = Surroundings(
-            router, self._limits, clock, self._report, BodyBudget(self._limits.max_body_bytes_in_flight)
+            router,
+            self._limits,
+            clock,
+            self._report,
+            changed,
+            BodyBudget(self._limits.max_body_bytes_in_flight),
         )
         self._listeners: list[socket.socket] = []
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
         """Open ones, with those that are still at their TLS handshake."""
-        return len(self._around.connections) + len(self._arriving)
+        return len(self._around.connections) + len(self._around.arriving)
 
     @property
     def body_bytes(self) -> int:
@@ -112,6 +119,10 @@ class HttpServer:
         if task is not None:
             await asyncio.wait({task})
 
+    def shed(self, count: int) -> None:
+        """Close so many connections, each after its next answer, so that their clients connect anew."""
+        self._around.to_shed = count
+
     async def drain(self, timeout_s: float) -> None:
         """Accept nothing more, answer what was begun, and close; what is not done in time is cut off.
 
@@ -130,7 +141,9 @@ class HttpServer:
     async def close(self) -> None:
         """Cut off every connection; handlers are cancelled."""
         self._stop_accepting()
-        for task in self._arriving:
+        self._around.draining = True
+        await asyncio.sleep(0)  # a task that never ran would not close its socket when it is cancelled
+        for task in self._handshakes:
             task.cancel()
         for connection in tuple(self._around.connections):
             connection.abort()
@@ -178,9 +191,11 @@ class HttpServer:
         if self._around.draining or self.connections >= self._limits.max_connections:
             self._turn_away(sock)
             return None
-        task = self._loop.create_task(self._connect(sock))
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
+        connection = HttpConnection(self._around)
+        self._around.arriving.add(connection)
+        task = self._loop.create_task(self._connect(sock, connection))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
         return task
 
     def _turn_away(self, sock: socket.socket) -> None:
@@ -193,12 +208,12 @@ class HttpServer:
                 except OSError:
                     return  # it left already
 
-    async def _connect(self, sock: socket.socket) -> None:
+    async def _connect(self, sock: socket.socket, connection: HttpConnection) -> None:
         timeout_s = self._limits.header_timeout_s if self._ssl_context is not None else None
         try:
             sock.setblocking(False)
             await self._loop.connect_accepted_socket(
-                lambda: HttpConnection(self._around),
+                lambda: connection,
                 sock,
                 ssl=self._ssl_context,
                 ssl_handshake_timeout=timeout_s,
@@ -207,8 +222,10 @@ class HttpServer:
         except OSError as error:  # with ssl.SSLError and TimeoutError: the handshake failed, or it left
             _LOG.debug("connection not taken: %s", error)
             sock.close()
-            return
-        self._start_sweeping()
+        else:
+            self._start_sweeping()
+        finally:
+            self._around.arriving.discard(connection)
 
     def _stop_accepting(self) -> None:
         for listener in self._listeners:

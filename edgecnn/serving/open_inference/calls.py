@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 from numpy.typing import NDArray
 
 from edgecnn.serving.faults import BadRequestError
 from edgecnn.serving.open_inference.contract import Served
 from edgecnn.serving.open_inference.envelope import (
-    Envelope,
-    InputPart,
+    InputParameters,
     OutputPart,
-    Parameters,
+    Wishes,
     parse_envelope,
     split_body,
 )
@@ -27,7 +27,17 @@ from edgecnn.serving.open_inference.tensors import (
     strings_of_json,
 )
 
-__all__ = ["Files", "Images", "InferCall", "WantedOutput", "checked_call", "decode_call", "images_of_binary"]
+__all__ = [
+    "Files",
+    "Images",
+    "InferCall",
+    "TensorHead",
+    "WantedOutput",
+    "checked_call",
+    "decode_call",
+    "images_of_binary",
+    "require_one_input",
+]
 
 #: Encoded image files, views over the request's body where they came as binary data.
 Files = tuple[bytes | memoryview, ...]
@@ -68,6 +78,23 @@ class InferCall:
     timeout_us: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class TensorHead:
+    """The one input of a request, without its elements.
+
+    Attributes:
+        name: the model's own.
+        datatype: as the client says.
+        shape: likewise.
+        parameters: of the input.
+    """
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    parameters: InputParameters
+
+
 def decode_call(model: Served, body: bytes | bytearray | memoryview, header_length: str | None) -> InferCall:
     """Read the body of an infer request over HTTP.
 
@@ -81,136 +108,134 @@ def decode_call(model: Served, body: bytes | bytearray | memoryview, header_leng
         TooLargeError: more images than one request may bring.
     """
     text, tail = split_body(body, header_length)
-    return checked_call(model, parse_envelope(text), partial(_images, tail))
+    envelope = parse_envelope(text)
+    require_one_input(model, [part.name for part in envelope.inputs])
+    part = envelope.inputs[0]
+    head = TensorHead(part.name, part.datatype, part.sizes(), part.parameters)
+    return checked_call(model, envelope, head, partial(_images, part.data, tail))
+
+
+def require_one_input(model: Served, names: Sequence[str]) -> None:
+    """Refuse a request whose inputs are not the model's one.
+
+    Raises:
+        BadRequestError: it is missing, there twice, or there is another.
+    """
+    wanted = model.spec.input.name
+    for name in names:
+        if name != wanted:
+            raise BadRequestError(
+                f"{model.name!r} has no input {name[:64]!r}.", f"Its one input is {wanted!r}."
+            )
+    if len(names) != 1:
+        problem = (
+            f"Input {wanted!r} is there {len(names)} times." if names else f"Input {wanted!r} is missing."
+        )
+        raise BadRequestError(problem, "Send it once, with all images in its first dimension.")
 
 
 def checked_call(
-    model: Served, envelope: Envelope, read_images: Callable[[InputPart, Form], Images]
+    model: Served, wishes: Wishes, head: TensorHead, read_images: Callable[[TensorHead, Form], Images]
 ) -> InferCall:
-    """The call that an envelope describes, once all that it says fits the model.
+    """The call that a request describes, once all that it says fits the model.
 
     Args:
         model: whose request it is.
-        envelope: what the request says.
-        read_images: gets the images of an input, whose datatype and shape fit the model by then.
+        wishes: what the request says besides its input.
+        head: its input.
+        read_images: gets the images of the input, whose datatype and shape fit the model by then.
 
     Raises:
         BadRequestError: it does not fit the model.
         TooLargeError: more images than one request may bring.
     """
-    part = _one_input(model, envelope.inputs)
-    output = _wanted_output(model, envelope)
-    timeout_us = _timeout_us(envelope.parameters)
-    form = form_of(model, part.datatype, part.shape)
-    return InferCall(envelope.id, read_images(part, form), output, timeout_us)
+    _refuse_shared_memory(head.name, head.parameters.shared_memory_region)
+    output = _wanted_output(model, wishes)
+    timeout_us = _timeout_us(wishes.parameters.timeout)
+    form = form_of(model, head.datatype, head.shape)
+    return InferCall(wishes.id, read_images(head, form), output, timeout_us)
 
 
-def images_of_binary(part: InputPart, form: Form, data: bytes | memoryview) -> Images:
+def images_of_binary(head: TensorHead, form: Form, data: bytes | memoryview) -> Images:
     """The images of an input that came as binary data.
 
     Raises:
         BadRequestError: the data are not what datatype and shape promise.
     """
     if form is Form.FILES:
-        return strings_of_binary(part.name, part.shape[0], data)
-    return array_of_binary(part.name, part.datatype, part.shape, data)
+        return strings_of_binary(head.name, head.shape[0], data)
+    return array_of_binary(head.name, head.datatype, head.shape, data)
 
 
-def _images(tail: memoryview, part: InputPart, form: Form) -> Images:
-    size = part.parameters.get("binary_data_size")
+def _images(raw: msgspec.Raw, tail: memoryview, head: TensorHead, form: Form) -> Images:
+    data, size = bytes(raw), head.parameters.binary_data_size
     if size is not None:
-        return images_of_binary(part, form, _binary_data(part, size, tail))
+        return images_of_binary(head, form, _binary_data(head.name, data, size, tail))
     if len(tail):
         raise BadRequestError(
-            f"{len(tail)} bytes follow the request's JSON, and input {part.name!r} has no binary_data_size.",
+            f"{len(tail)} bytes follow the request's JSON, and input {head.name!r} has no binary_data_size.",
             'Give the input "parameters": {"binary_data_size": N}, or send nothing after the JSON.',
         )
-    data = bytes(part.data)
     if not data:
         raise BadRequestError(
-            f"Input {part.name!r} has no data.", 'Send "data", or binary data with "binary_data_size".'
+            f"Input {head.name!r} has no data.", 'Send "data", or binary data with "binary_data_size".'
         )
     if form is Form.FILES:
-        return strings_of_json(part.name, part.shape[0], data)
-    return array_of_json(part.name, part.datatype, part.shape, data)
+        return strings_of_json(head.name, head.shape[0], data)
+    return array_of_json(head.name, head.datatype, head.shape, data)
 
 
-def _binary_data(part: InputPart, size: object, tail: memoryview) -> memoryview:
-    if bytes(part.data):
-        raise BadRequestError(f"Input {part.name!r} has both data and binary_data_size.", "Send one of them.")
-    if type(size) is not int or size != len(tail):
+def _binary_data(name: str, data: bytes, size: int, tail: memoryview) -> memoryview:
+    if data:
+        raise BadRequestError(f"Input {name!r} has both data and binary_data_size.", "Send one of them.")
+    if size != len(tail):
         raise BadRequestError(
-            f"Input {part.name!r} has binary_data_size {str(size)[:32]}, and {len(tail)} bytes follow.",
+            f"Input {name!r} has binary_data_size {size}, and {len(tail)} bytes follow.",
             "Set binary_data_size and Inference-Header-Content-Length to the lengths that are sent.",
         )
     return tail
 
 
-def _one_input(model: Served, parts: Sequence[InputPart]) -> InputPart:
-    name = model.spec.input.name
-    for part in parts:
-        if part.name != name:
-            raise BadRequestError(
-                f"{model.name!r} has no input {part.name[:64]!r}.", f"Its one input is {name!r}."
-            )
-    if len(parts) != 1:
-        problem = f"Input {name!r} is there {len(parts)} times." if parts else f"Input {name!r} is missing."
-        raise BadRequestError(problem, "Send it once, with all images in its first dimension.")
-    _refuse_shared_memory(parts[0].name, parts[0].parameters)
-    return parts[0]
-
-
-def _wanted_output(model: Served, envelope: Envelope) -> WantedOutput:
+def _wanted_output(model: Served, wishes: Wishes) -> WantedOutput:
     """How the one output of the model is asked for; it is answered as well when nobody asks."""
-    binary = _flag("binary_data_output", envelope.parameters, default=False)
-    if not envelope.outputs:
+    binary = wishes.parameters.binary_data_output
+    if not wishes.outputs:
         return WantedOutput(binary)
     name = model.spec.output.name
-    for part in envelope.outputs:
+    for part in wishes.outputs:
         if part.name != name:
             raise BadRequestError(
                 f"{model.name!r} has no output {part.name[:64]!r}.", f"Its one output is {name!r}."
             )
-    if len(envelope.outputs) != 1:
+    if len(wishes.outputs) != 1:
         raise BadRequestError(
-            f"Output {name!r} is asked for {len(envelope.outputs)} times.", "Ask for it once."
+            f"Output {name!r} is asked for {len(wishes.outputs)} times.", "Ask for it once."
         )
-    return _read_output(envelope.outputs[0], binary)
+    return _read_output(wishes.outputs[0], binary)
 
 
 def _read_output(part: OutputPart, binary: bool) -> WantedOutput:
-    _refuse_shared_memory(part.name, part.parameters)
-    binary = _flag("binary_data", part.parameters, default=binary)
-    count = part.parameters.get("classification")
-    if count is not None and (type(count) is not int or count < 1):
+    asked = part.parameters
+    _refuse_shared_memory(part.name, asked.shared_memory_region)
+    if asked.classification is not None and asked.classification < 1:
         raise BadRequestError(
-            f"Output {part.name!r} is asked for with a classification of {str(count)[:32]}.",
+            f"Output {part.name!r} is asked for with a classification of {asked.classification}.",
             "Ask for one class or more, or leave classification out to get the scores.",
         )
-    return WantedOutput(binary, count)
+    return WantedOutput(binary if asked.binary_data is None else asked.binary_data, asked.classification)
 
 
-def _timeout_us(parameters: Parameters) -> int | None:
-    timeout = parameters.get("timeout")
-    if timeout is None:
-        return None
-    if type(timeout) is not int or not 0 <= timeout <= _MAX_TIMEOUT_US:
+def _timeout_us(timeout: int) -> int | None:
+    if not 0 <= timeout <= _MAX_TIMEOUT_US:
         raise BadRequestError(
-            f"The parameter timeout is {str(timeout)[:32]}.",
+            f"The parameter timeout is {timeout}.",
             "Give a whole number of microseconds, or 0 for the server's own timeout.",
         )
     return timeout or None
 
 
-def _flag(name: str, parameters: Parameters, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise BadRequestError(f"The parameter {name} is {str(value)[:32]!r}.", "Give true or false.")
-    return value
-
-
-def _refuse_shared_memory(name: str, parameters: Parameters) -> None:
-    if "shared_memory_region" in parameters:
+def _refuse_shared_memory(name: str, region: str | None) -> None:
+    if region is not None:
         raise BadRequestError(
             f"{name!r} is to be in shared memory, which this server does not use.",
             "Send the tensor as binary data: it is not copied on its way to the model.",

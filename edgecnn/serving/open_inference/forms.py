@@ -16,6 +16,10 @@ from edgecnn.spec import ModelSpec
 __all__ = ["Form", "accepted_forms", "form_of", "image_shape"]
 
 
+#: No form has as many; a shape is shown in a sentence only when it is short.
+_MAX_RANK = 8
+
+
 class Form(Enum):
     """How a request brings its images."""
 
@@ -57,6 +61,11 @@ def form_of(model: Served, datatype: str, shape: Sequence[int]) -> Form:
         BadRequestError: none that the model takes.
         TooLargeError: more images than one request may bring.
     """
+    if len(shape) > _MAX_RANK:
+        raise BadRequestError(
+            f"Input {model.spec.input.name!r} has a shape of {len(shape)} dimensions.",
+            f"Give it {len(model.spec.input.shape)}, the number of images first.",
+        )
     form = _form(model.spec, datatype, tuple(shape[1:]))
     if form is None:
         raise _no_form(model, datatype, shape)

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from edgecnn.engines.base import Scores
 from edgecnn.serving.faults import BadRequestError
 from edgecnn.serving.open_inference.answers import output_tensor
-from edgecnn.serving.open_inference.calls import Images, InferCall, checked_call, images_of_binary
+from edgecnn.serving.open_inference.calls import (
+    Images,
+    InferCall,
+    TensorHead,
+    checked_call,
+    images_of_binary,
+    require_one_input,
+)
 from edgecnn.serving.open_inference.contract import Served
-from edgecnn.serving.open_inference.envelope import Envelope, InputPart, OutputPart, Parameters
+from edgecnn.serving.open_inference.envelope import (
+    InputParameters,
+    OutputParameters,
+    OutputPart,
+    RequestParameters,
+    Wishes,
+)
 from edgecnn.serving.open_inference.forms import Form
 from edgecnn.serving.open_inference.messages import Message, message_type
 from edgecnn.serving.open_inference.tensors import array_of_numbers
 
 __all__ = ["answer_message", "call_of_message"]
+
+Parameters = TypeVar("Parameters", InputParameters, OutputParameters, RequestParameters)
 
 #: The field of InferTensorContents that holds the elements of a datatype. FP16 has none.
 _FIELDS: Final = {
@@ -46,13 +63,15 @@ def call_of_message(model: Served, message: Message) -> InferCall:
         BadRequestError: malformed, or it does not fit the model.
         TooLargeError: more images than one request may bring.
     """
-    inputs = [
-        InputPart(part.name, list(part.shape), part.datatype, _parameters(part.parameters))
-        for part in message.inputs
+    require_one_input(model, [part.name for part in message.inputs])
+    part = message.inputs[0]
+    head = TensorHead(part.name, part.datatype, part.shape, _parameters(part.parameters, InputParameters))
+    outputs = [
+        OutputPart(each.name, _parameters(each.parameters, OutputParameters)) for each in message.outputs
     ]
-    outputs = [OutputPart(part.name, _parameters(part.parameters)) for part in message.outputs]
-    envelope = Envelope(inputs, message.id, outputs, _parameters(message.parameters))
-    return checked_call(model, envelope, partial(_images, message))
+    own = _parameters(message.parameters, RequestParameters)
+    wishes = Wishes(id=message.id, outputs=outputs, parameters=own)
+    return checked_call(model, wishes, head, partial(_images, message))
 
 
 def answer_message(model: Served, call: InferCall, scores: Scores) -> Message:
@@ -68,7 +87,7 @@ def answer_message(model: Served, call: InferCall, scores: Scores) -> Message:
     return answer
 
 
-def _images(message: Message, part: InputPart, form: Form) -> Images:
+def _images(message: Message, head: TensorHead, form: Form) -> Images:
     contents = message.inputs[0].contents
     filled = [field.name for field, _ in contents.ListFields()]
     raw = message.raw_input_contents
@@ -78,28 +97,32 @@ def _images(message: Message, part: InputPart, form: Form) -> Images:
                 f"The input has {len(raw)} raw_input_contents and {'typed' if filled else 'no'} contents.",
                 "Send one of raw_input_contents, or typed contents.",
             )
-        return images_of_binary(part, form, raw[0])
-    field = _FIELDS.get(part.datatype)
+        return images_of_binary(head, form, raw[0])
+    field = _FIELDS.get(head.datatype)
     if field is None or filled != [field]:
         raise BadRequestError(
-            f"Input {part.name!r} is {part.datatype}, its contents are {' and '.join(filled) or 'empty'}.",
+            f"Input {head.name!r} is {head.datatype}, its contents are {' and '.join(filled) or 'empty'}.",
             "Send raw_input_contents" + (f", or {field}." if field else "."),
         )
     if form is Form.FILES:
-        return _files(part, contents.bytes_contents)
-    return array_of_numbers(part.name, part.datatype, part.shape, getattr(contents, field))
+        return _files(head, contents.bytes_contents)
+    return array_of_numbers(head.name, head.datatype, head.shape, getattr(contents, field))
 
 
-def _files(part: InputPart, elements: Sequence[bytes]) -> tuple[bytes, ...]:
-    if len(elements) != part.shape[0]:
+def _files(head: TensorHead, elements: Sequence[bytes]) -> tuple[bytes, ...]:
+    if len(elements) != head.shape[0]:
         raise BadRequestError(
-            f"Input {part.name!r} has {len(elements)} elements, and its shape has {part.shape[0]}.",
+            f"Input {head.name!r} has {len(elements)} elements, and its shape has {head.shape[0]}.",
             "Send one element for each place of the shape.",
         )
     return tuple(elements)
 
 
-def _parameters(entries: Mapping[str, Any]) -> Parameters:
-    """Each parameter's value, whichever of its fields holds it; one without a value is left out."""
+def _parameters(entries: Mapping[str, Any], wanted: type[Parameters]) -> Parameters:
+    """The values of the parameters that ``wanted`` knows; one without a value is left out."""
     chosen = ((key, value, value.WhichOneof("parameter_choice")) for key, value in entries.items())
-    return {key: getattr(value, field) for key, value, field in chosen if field is not None}
+    values = {key: getattr(value, field) for key, value, field in chosen if field is not None}
+    try:
+        return msgspec.convert(values, wanted)
+    except msgspec.ValidationError as error:
+        raise BadRequestError(f"A parameter cannot be used: {error}.", "Give it in its own type.") from error

@@ -178,7 +178,7 @@ class WorkerProcess:
         self._pipe.send(Shed(connections))
 
     def stop(self) -> None:
-        """Give it no more connections, and let it finish its requests and end; at once if it can have none."""
+        """Give it no more connections and let it finish its requests; end it at once if it can have none."""
         if not self._stays:
             return
         self._draining = True

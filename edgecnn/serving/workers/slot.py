@@ -53,9 +53,13 @@ class Slot:
         Raises:
             EdgecnnError: it is hopeless: no worker is ready, and this one died too often before it was; or
                 none ever was, and this one says why it cannot be.
-            OSError: the first process cannot be started.
+            WorkerError: the first process cannot be started.
         """
-        self.current = worker = self._spawn()
+        try:
+            self.current = worker = self._spawn()
+        except OSError as error:
+            remedy = "Free memory, or raise the limits of processes and open files (ulimit -u, -n)."
+            raise WorkerError(f"No worker can be started: {error}.", remedy) from error
         while True:
             code = await asyncio.shield(worker.ended)
             async with self._changing:  # a replacement may be on its way

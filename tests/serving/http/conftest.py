@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -78,10 +78,8 @@ class Client:
         if self.writer.transport.get_write_buffer_size():
             self.writer.transport.abort()
         self.writer.close()
-        try:
+        with suppress(ConnectionError, ssl.SSLError):
             await self.writer.wait_closed()
-        except (ConnectionError, ssl.SSLError):
-            pass
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +124,23 @@ Staging: TypeAlias = Callable[..., AbstractAsyncContextManager[Stage]]
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
 
+async def _fail(request: Request) -> Response:
+    kind = request.parameters["how"]
+    if kind == "refuse":
+        raise BadRequestError("The input is bad.", "Send a good one.")
+    if kind == "cancel":
+        raise asyncio.CancelledError
+    if kind == "header":
+        return Response(200, b"", headers=(("x-evil", "a\r\nset-cookie: b"),))
+    if kind == "type":
+        return Response(200, "text")  # type: ignore[arg-type]
+    raise RuntimeError("secret")
+
+
+async def _large(request: Request) -> Response:
+    return Response(200, [bytes(1 << 20)] * int(request.parameters["mib"]), "application/octet-stream")
+
+
 def _routes(router: Router, stage: Callable[[], Stage]) -> None:
     async def ok(request: Request) -> Response:
         stage().seen.append(request)
@@ -144,21 +159,6 @@ def _routes(router: Router, stage: Callable[[], Stage]) -> None:
             raise
         return await ok(request)
 
-    async def fail(request: Request) -> Response:
-        kind = request.parameters["how"]
-        if kind == "refuse":
-            raise BadRequestError("The input is bad.", "Send a good one.")
-        if kind == "cancel":
-            raise asyncio.CancelledError
-        if kind == "header":
-            return Response(200, b"", headers=(("x-evil", "a\r\nset-cookie: b"),))
-        if kind == "type":
-            return Response(200, "text")  # type: ignore[arg-type]
-        raise RuntimeError("secret")
-
-    async def large(request: Request) -> Response:
-        return Response(200, [bytes(1 << 20)] * int(request.parameters["mib"]), "application/octet-stream")
-
     router.route("GET", "/ok", ok, public=True)
     router.route("POST", "/ok", ok)
     router.route("GET", "/items/{item}", ok)
@@ -166,8 +166,8 @@ def _routes(router: Router, stage: Callable[[], Stage]) -> None:
     router.route("POST", "/small", echo, max_body=10)
     router.route("GET", "/wait/{name}", wait)
     router.route("POST", "/wait/{name}", wait)
-    router.route("GET", "/fail/{how}", fail)
-    router.route("GET", "/large/{mib}", large)
+    router.route("GET", "/fail/{how}", _fail)
+    router.route("GET", "/large/{mib}", _large)
 
 
 @asynccontextmanager

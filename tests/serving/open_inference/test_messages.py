@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,14 @@ from edgecnn.serving.faults import BadRequestError, TooLargeError
 from edgecnn.serving.open_inference import messages
 from edgecnn.serving.open_inference.calls import InferCall, WantedOutput
 from edgecnn.serving.open_inference.message_calls import answer_message, call_of_message
-from edgecnn.serving.open_inference.messages import DESCRIPTORS, SERVICE, message_type, methods
+from edgecnn.serving.open_inference.messages import (
+    DESCRIPTORS,
+    SERVICE,
+    message_type,
+    methods,
+    parse_message,
+    require_few_fields,
+)
 
 FOLDER = Path(messages.__file__).parent
 REQUEST = message_type("inference.ModelInferRequest")
@@ -118,6 +124,13 @@ def _many_raw() -> Any:
     return request
 
 
+def test_a_parameter_of_another_type_is_refused(model: Any) -> None:
+    request = _request([1, 3, 2, 2], "FP32", bytes(48))
+    request.parameters["timeout"].string_param = "70"
+    with pytest.raises(BadRequestError, match="Expected `int`"):
+        call_of_message(model, request)
+
+
 @pytest.mark.parametrize(
     ("request_", "fault"),
     [
@@ -130,6 +143,7 @@ def _many_raw() -> Any:
             _request([1, 3, 2, 2], "FP32", bytes(48), fp32_contents=[0.0]),
             "1 raw_input_contents and typed contents",
         ),
+        (_request([1] * 1_000_000, "FP32", bytes(48)), "a shape of 1000000 dimensions"),
         (_many_raw(), "2 raw_input_contents and no contents"),
         (_request([1, 2, 2, 3], "UINT8", uint_contents=[256] * 12), "not UINT8"),
         (_request([2], "BYTES", bytes_contents=[b"a"]), "has 1 elements"),
@@ -159,16 +173,35 @@ def test_an_answer_has_raw_contents(model: Any) -> None:
     assert classes.raw_output_contents[0].endswith(b"3.000000:1:class 1")
 
 
+def _shown(count: int) -> bytes:
+    message = REQUEST(inputs=[{}] * count, id="x", raw_input_contents=[bytes(300)])
+    return bytes(message.SerializeToString())
+
+
+def test_a_message_of_far_too_many_parts_is_not_parsed() -> None:
+    assert len(parse_message(REQUEST, _shown(998)).inputs) == 998
+    with pytest.raises(BadRequestError, match="more than 1000 fields"):
+        parse_message(REQUEST, _shown(999))
+    with pytest.raises(BadRequestError, match="more than 1000 fields"):
+        require_few_fields(b"\x0b\x0c" + _shown(999))  # behind a group
+    fixed = b"\x09" + bytes(8) + b"\x0d" + bytes(4) + b"\x08\x80\x01"  # fields that no message of ours has
+    with pytest.raises(BadRequestError, match="more than 1000 fields"):
+        require_few_fields(fixed * 334)
+    require_few_fields(fixed * 333)
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_a_message_or_a_refusal(data: bytes) -> None:
+    with suppress(BadRequestError):
+        parse_message(REQUEST, data)
+
+
 @given(st.data())
 def test_a_mutated_message_gives_a_value_or_a_refusal(model: Any, data: st.DataObject) -> None:
     body = bytearray(_request([1, 2, 2, 3], "UINT8", bytes(12)).SerializeToString())
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(body)))
         body[start : start + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    request = REQUEST()
-    try:
-        request.MergeFromString(bytes(body))
-    except DecodeError:
-        return
     with suppress(BadRequestError, TooLargeError):
+        request = parse_message(REQUEST, bytes(body))
         assert 1 <= len(call_of_message(model, request).images) <= 4

@@ -105,7 +105,7 @@ def test_any_text_is_a_tensor_or_a_refusal(text: bytes, datatype: str) -> None:
         assert array_of_json("x", datatype, [2], raw).shape == (2,)
 
 
-@given(st.lists(st.binary(max_size=20), max_size=5))
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=5))
 def test_strings_come_back_as_they_went(strings: list[bytes]) -> None:
     packed = strings_to_binary(strings)
     assert [bytes(view) for view in strings_of_binary("x", len(strings), packed)] == strings
@@ -137,7 +137,7 @@ def test_a_wrong_length_prefix_is_named(count: int, data: bytes, fault: str) -> 
         strings_of_binary("x", count, data)
 
 
-@pytest.mark.parametrize("text", [b'["\\u00e9"]', b'["a"]', b"[1]", b'"YQ=="', b'[["YQ=="], "YQ==", [[]]]'])
+@pytest.mark.parametrize("text", [b'["\\u00e9"]', b'["a"]', b"[1]", b'"YQ=="', b"[[[]]]"])
 def test_strings_in_json_are_base64(text: bytes) -> None:
     with pytest.raises(BadRequestError, match="no list of strings in base64"):
         strings_of_json("x", 1, text)

@@ -169,18 +169,22 @@ class Browser:
     def __init__(self, chromium: Chrome) -> None:
         self.chromium = chromium
 
-    def open(self, url: str, *, width: int = 1280, scheme: str = "light", motion: str = "reduce") -> None:
-        """Open ``url`` afresh in a window of ``width`` pixels, with empty logs."""
-        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+    def open(self, url: str) -> None:
+        """Open ``url`` afresh on a desk, in light, with empty logs."""
+        self.emulate(width=1280, scheme="light")
+        self.chromium.get("about:blank")
+        for kind in ("browser", "performance"):
+            self.log(kind)
+        self.chromium.get(url)
+
+    def emulate(self, *, width: int, scheme: str) -> None:
+        """A window of ``width`` CSS pixels of somebody who prefers ``scheme``, and things not to move."""
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
         self.chromium.execute_cdp_cmd(
             "Emulation.setEmulatedMedia",
             {"features": [{"name": name, "value": value} for name, value in features.items()]},
         )
         self.resize(width, 900)
-        self.chromium.get("about:blank")
-        for kind in ("browser", "performance"):
-            self.log(kind)
-        self.chromium.get(url)
 
     def resize(self, width: int, height: int) -> None:
         """Make the window so large, in CSS pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ pytestmark = pytest.mark.browser
 _SCREENSHOTS = os.environ.get("EDGECNN_SCREENSHOTS")
 
 
-def _open(browser: Any, canned: Any, fragment: str = "", **how: Any) -> None:
+def _open(browser: Any, canned: Any, fragment: str = "") -> None:
     canned.answers.setdefault("/openapi.json", lambda _: (200, openapi_document("1.2.3", ["mobilenet_v2"])))
-    browser.open(f"{canned.url}docs{fragment}", **how)
+    browser.open(f"{canned.url}docs{fragment}")
     browser.until("document.querySelectorAll('.operation').length > 20")
 
 
@@ -75,18 +76,20 @@ def test_a_document_that_is_missing_is_said(browser: Any, canned: Any) -> None:
     browser.until_text("#docs-problem", "openapi.json could not be read: status 404")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_says_nothing_to_the_console_and_asks_nobody_else(
-    browser: Any, canned: Any, width: int, scheme: str
-) -> None:
-    _open(browser, canned, "#post_v2_models_model_infer", width=width, scheme=scheme)
+def test_it_fits_says_nothing_to_the_console_and_asks_nobody_else(browser: Any, canned: Any) -> None:
+    _open(browser, canned, "#post_v2_models_model_infer")
     browser.script("for (const each of document.querySelectorAll('details')) each.open = true")
     browser.until("[...document.querySelectorAll('.operation')].every((each) => each.querySelector('.body'))")
-    overflow = "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
-    assert browser.script(overflow) == 0
+    for width, scheme in itertools.product((360, 1280), ("light", "dark")):
+        browser.emulate(width=width, scheme=scheme)
+        overflow = "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
+        assert browser.script(overflow) == 0
+        _shoot(browser, f"docs-{width}-{scheme}.png", width)
     assert browser.log("browser") == []
     assert [url for url in browser.requests() if not url.startswith(canned.url)] == []
+
+
+def _shoot(browser: Any, name: str, width: int) -> None:
     if _SCREENSHOTS:
         browser.resize(width, 1800)
         browser.script(
@@ -94,4 +97,4 @@ def test_it_fits_says_nothing_to_the_console_and_asks_nobody_else(
             "document.getElementById('post_v1_predict_model').open = true; scrollTo(0, 0)"
         )
         Path(_SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-        browser.chromium.save_screenshot(str(Path(_SCREENSHOTS) / f"docs-{width}-{scheme}.png"))
+        browser.chromium.save_screenshot(str(Path(_SCREENSHOTS) / name))

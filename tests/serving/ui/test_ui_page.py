@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,8 +47,8 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def _ready(browser: Any, canned: Any, **how: Any) -> None:
-    browser.open(canned.url, **how)
+def _ready(browser: Any, canned: Any) -> None:
+    browser.open(canned.url)
     browser.until_text("#light", "2 models ready")
 
 
@@ -273,30 +274,34 @@ def test_every_field_and_button_has_a_name(browser: Any, canned: Any, picture: P
 _PICTURES = ("tabby.jpg", "a name that is much longer than any place that is left for it.jpg", "third.jpg")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 400, 1280])
 def test_the_page_fits_says_nothing_to_the_console_and_asks_nobody_else(
-    browser: Any, canned: Any, tmp_path: Path, width: int, scheme: str
+    browser: Any, canned: Any, tmp_path: Path
 ) -> None:
-    _ready(browser, canned, width=width, scheme=scheme)
-    overflow = "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
-    assert browser.script(overflow) == 0
-    _shoot(browser, f"empty-{width}-{scheme}", width)
+    _ready(browser, canned)
+    _require_fit(browser, "empty")
     for name in _PICTURES:
         (tmp_path / name).write_bytes(_jpeg())
     _choose(browser, *[tmp_path / name for name in _PICTURES])
     browser.until("document.querySelectorAll('#recent .done').length === 3")
-    assert browser.script(overflow) == 0
-    _shoot(browser, f"answer-{width}-{scheme}", width)
+    _require_fit(browser, "answer")
     assert browser.log("browser") == []
     assert [url for url in browser.requests() if not url.startswith((canned.url, f"blob:{canned.url}"))] == []
     broken = "return [...document.images].filter((image) => !image.naturalWidth).length"
     assert browser.script(broken) == 0
-    colours = browser.script(
-        "return ['background-color', 'color'].map((name) => getComputedStyle(document.body)[name])"
-    )
-    bright = [sum(map(int, colour[4:-1].split(","))) > 3 * 128 for colour in colours]
-    assert bright == [scheme == "light", scheme == "dark"]
+
+
+def _require_fit(browser: Any, name: str) -> None:
+    """On a small phone, on a phone and on a desk, in light and dark."""
+    for width, scheme in itertools.product((360, 400, 1280), ("light", "dark")):
+        browser.emulate(width=width, scheme=scheme)
+        overflow = "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
+        assert browser.script(overflow) == 0
+        colours = browser.script(
+            "return ['background-color', 'color'].map((name) => getComputedStyle(document.body)[name])"
+        )
+        bright = [sum(map(int, colour[4:-1].split(","))) > 3 * 128 for colour in colours]
+        assert bright == [scheme == "light", scheme == "dark"]
+        _shoot(browser, f"{name}-{width}-{scheme}", width)
 
 
 def _shoot(browser: Any, name: str, width: int) -> None:

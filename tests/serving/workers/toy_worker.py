@@ -58,10 +58,14 @@ class Toy:
                     head.cancel()
                     break
                 path = head.result().split()[1].decode()
-                body = json.dumps(await self.answer(path.strip("/").split("/"))).encode()
+                answer = await self.answer(path.strip("/").split("/"))
+                last = self.to_shed > 0
+                if isinstance(answer, dict):
+                    answer["last"] = last
+                body = json.dumps(answer).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
                 await writer.drain()
-                if self.to_shed:
+                if last:
                     self.to_shed -= 1
                     break
         except (OSError, asyncio.IncompleteReadError):

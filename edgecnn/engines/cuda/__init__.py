@@ -1,0 +1,1 @@
+"""What edgecnn needs of CUDA's runtime: memory, streams, events and graphs, checked and released."""
