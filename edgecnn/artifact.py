@@ -241,8 +241,8 @@ def _plan_model(path: Path) -> ModelSpec:
         facts = msgspec.json.decode(envelope.plan, type=_PlanFacts)
     except OSError as error:
         raise ArtifactError(
-            f"{path} has no readable {sidecar.name} beside it ({error.strerror}), so that nothing is known of "
-            "its model, GPU and TensorRT.",
+            f"{path} has no readable {sidecar.name} beside it ({error.strerror}), and nothing else tells its "
+            "model, GPU and TensorRT.",
             f"Copy both files together; edgecnn opens no plans that others made. {again}",
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ COMMANDS = {
         "edgecnn.commands.quantize:quantize",
         "Make an int8 or fp16 artifact, with measured accuracy and speed.",
     ),
+    "build": ("edgecnn.commands.build:build", "TensorRT plan of a model."),
     "inspect": (
         "edgecnn.commands.inspect:inspect",
         "What a model file holds: spec, precision, quantisation.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,44 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
 GraphOf = Callable[..., onnx.ModelProto]
+
+#: scripts/test-gpu sets it: a test marked ``gpu`` that is skipped has then failed.
+REQUIRE_GPU = "EDGECNN_REQUIRE_GPU"
+
+
+#: scripts/test-gpu sets it, too: engines whose tests on a GPU are wanted, "ort-cuda,trt".
+GPU_ENGINES = "EDGECNN_GPU_ENGINES"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests on a GPU of engines that are not wanted."""
+    wanted = os.environ.get(GPU_ENGINES)
+    if wanted is None:
+        return
+    left_out = [item for item in items if not {_gpu_engine(item)} <= {None, *wanted.split(",")}]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _gpu_engine(item: pytest.Item) -> str | None:
+    """The engine that a test on a GPU is about; None for other tests."""
+    if item.get_closest_marker("gpu") is None or not isinstance(item, pytest.Function):
+        return None
+    parameters: dict[str, object] = item.callspec.params if hasattr(item, "callspec") else {}
+    name = parameters.get("name")
+    return name.partition(":")[0] if isinstance(name, str) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let no test of a GPU pass by being skipped where one has to be there."""
+    report = yield
+    wanted = os.environ.get(REQUIRE_GPU) == "1" and item.get_closest_marker("gpu") is not None
+    if wanted and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRE_GPU}=1, and this was skipped: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")

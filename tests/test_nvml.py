@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgecnn.errors import DependencyMissingError, EngineUnavailableError
-from edgecnn.nvml import open_nvml
+from edgecnn.nvml import GpuCondition, open_nvml
 
 
 class _Error(Exception):
@@ -79,3 +79,38 @@ def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     with pytest.raises(EngineUnavailableError, match="Driver Not Loaded"):
         open_nvml()
+
+
+def test_the_condition_of_the_gpu_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = _driver(
+        ClockInfo=lambda gpu, kind: {1: 1980, 2: 3201}[kind],
+        MaxClockInfo=lambda gpu, kind: 1980,
+        Temperature=lambda gpu, kind: 45 if gpu == "gpu 1" else 30,
+        PowerUsage=lambda gpu: 310_500,
+        MemoryInfo=lambda gpu: SimpleNamespace(used=10, total=100),
+        CurrentClocksThrottleReasons=lambda gpu: 0x1 | 0x4 | 0x20,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    found = open_nvml().condition("NVIDIA gpu 1")
+    assert str(found) == (
+        "NVIDIA gpu 1: 1980 of 1980 MHz, 45 °C, 310 W, 0.0 of 0 GB used, "
+        "held down by power limit, temperature"
+    )
+    assert found == GpuCondition(
+        name="NVIDIA gpu 1",
+        sm_mhz=1980,
+        sm_max_mhz=1980,
+        memory_mhz=3201,
+        temperature_c=45,
+        power_w=310.5,
+        used_bytes=10,
+        total_bytes=100,
+        limited_by=("power limit", "temperature"),
+    )
+    assert open_nvml().condition("another") is None
+
+
+def test_a_gpu_that_tells_nothing_has_a_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", _driver())  # without these functions, as an old nvidia-ml-py
+    assert open_nvml().condition("NVIDIA gpu 0") == GpuCondition(name="NVIDIA gpu 0")
+    assert str(open_nvml().condition("NVIDIA gpu 0")) == "NVIDIA gpu 0: it tells nothing"

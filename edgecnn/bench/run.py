@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecnn.bench.by_turns import measure_by_turns
-from edgecnn.bench.extras import energy_per_image, memory_of, model_size
+from edgecnn.bench.extras import energy_per_image, gpu_condition, memory_of, model_size
 from edgecnn.bench.opened import OpenVariant, open_variant, unopened
 from edgecnn.bench.outcome import copy_warning, ratio_to, warm_up_warning
 from edgecnn.bench.plan import BenchPlan
@@ -51,6 +51,7 @@ def run_bench(plan: BenchPlan, observe: Observe = lambda _text, _share: None) ->
         _measure(plan, runs, observe)
         if plan.energy:
             _measure_energy(runs, observe)
+        _look_at_gpus(runs)
     if plan.driver == "built-in":
         _compare(plan, runs)
     _describe(plan, runs, observe)
@@ -111,6 +112,17 @@ def _measure_energy(runs: Sequence[UnderWay], observe: Observe) -> None:
 
     for run in runs:
         observe(f"Energy of {label(run.result.variant)}", _MEASURED)
+        run.attempt(step)
+
+
+def _look_at_gpus(runs: Sequence[UnderWay]) -> None:
+    def step(opened: OpenVariant) -> None:
+        gpu, warning = gpu_condition(opened, run.call_ns)
+        run.result = replace(run.result, gpu=gpu)
+        if warning is not None:
+            run.warnings.append(warning)
+
+    for run in runs:
         run.attempt(step)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgecnn.commands.console import Column, Terminal, terminal_options
+from edgecnn.engines.gpu_software import GpuSoftware, find_gpu_software
 from edgecnn.engines.survey import EngineStatus, runtime_clash, survey
 from edgecnn.environment import Environment, describe_environment
 
@@ -23,26 +24,33 @@ _COLUMNS = (
 @click.command()
 @terminal_options
 def doctor(terminal: Terminal) -> None:
-    """Show which engines open on this machine, and why the others do not.
+    """Show which engines open on this machine, and what the others would need.
 
     Loads the library of every engine. Exit code 0 if at least one engine opens, else 1.
     """
-    environment = describe_environment()
+    environment, software = describe_environment(), find_gpu_software()
     engines = survey()
     clash = runtime_clash(environment.versions)
     if terminal.json:
         warnings = [clash] if clash else []
-        terminal.document({"environment": environment, "engines": engines, "warnings": warnings})
+        terminal.document(
+            {
+                "environment": environment,
+                "gpu_software": software,
+                "engines": engines,
+                "warnings": warnings,
+            }
+        )
     else:
-        _print(terminal, environment, engines)
+        _print(terminal, _facts(environment) | _layers(software), engines)
     if clash:
         terminal.warn(clash)
     if not any(engine.opens for engine in engines):
         raise click.exceptions.Exit(1)
 
 
-def _print(terminal: Terminal, environment: Environment, engines: tuple[EngineStatus, ...]) -> None:
-    for name, value in _facts(environment).items():
+def _print(terminal: Terminal, facts: dict[str, str], engines: tuple[EngineStatus, ...]) -> None:
+    for name, value in facts.items():
         terminal.line(f"{name:<17}{value}")
     terminal.line("")
     terminal.table(_COLUMNS, [_row(engine) for engine in engines])
@@ -65,6 +73,19 @@ def _facts(environment: Environment) -> dict[str, str]:
         "gpu": gpu or "no NVIDIA GPU found",
         "packages": ", ".join(packages),
     }
+
+
+def _layers(software: GpuSoftware) -> dict[str, str]:
+    """NVIDIA's software, line by line, from the driver up."""
+    driver = f"knows CUDA {software.driver}" if software.driver else "no NVIDIA driver"
+    found = {
+        "cuda runtime": software.runtime,
+        "cuda-bindings": software.bindings,
+        "cudnn": software.cudnn,
+        "tensorrt": software.tensorrt,
+        "tensorrt-rtx": software.tensorrt_rtx,
+    }
+    return {"driver": driver} | {name: text or "not found" for name, text in found.items()}
 
 
 def _row(engine: EngineStatus) -> tuple[object, ...]:

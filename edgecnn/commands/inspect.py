@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from edgecnn.artifact import is_plan
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.errors import SpecMissingError
 from edgecnn.graph.inventory import Inventory, PrecisionShare, StoredNumbers, take_inventory
 from edgecnn.graph.layers import ActivationRange, GraphLayer, WeightScales
+from edgecnn.plans import Plan, read_plan
 from edgecnn.spec import ModelSpec, Parity, Preprocess, Provenance, Quantization, TensorSpec, WeightsId
 
 __all__ = ["inspect"]
@@ -54,9 +56,12 @@ def inspect(terminal: Terminal, model: str, layers: bool, model_options: ModelOp
     """Show what a model file holds: its spec, its operators, its precision, its quantisation.
 
     MODEL is a file or a network's name. A file that edgecnn did not write is shown without a spec.
-    Multiply-accumulates (MACs) are for one image.
+    Multiply-accumulates (MACs) are for one image. Of a TensorRT plan, what was written beside it is shown.
     """
     path, spec = _resolved(model, model_options, terminal)
+    if is_plan(path):
+        _show_plan(terminal, read_plan(path))
+        return
     inventory = take_inventory(path)
     if terminal.json:
         terminal.document({"model": str(path), "spec": spec, "inventory": inventory})
@@ -77,6 +82,43 @@ def _resolved(model: str, options: ModelOptions, terminal: Terminal) -> tuple[Pa
     except SpecMissingError:
         return Path(model), None
     return artifact.path, artifact.spec
+
+
+def _show_plan(terminal: Terminal, plan: Plan) -> None:
+    if terminal.json:
+        terminal.document({"model": str(plan.path), "plan": plan.spec})
+        return
+    for name, text in (*_plan_facts(plan), *_spec_facts(plan.spec.model)):
+        terminal.line(f"{name:<16} {text}")
+
+
+def _plan_facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    """The plan, line by line."""
+    spec = plan.spec
+    capability = f" (compute capability {spec.compute_capability})" if spec.compute_capability else ""
+    ahead_of_time = f"ahead of time, for {', '.join(spec.capabilities) or 'all RTX GPUs'}"
+    wider = {"this": "", "same": "; all GPUs of that capability", "ampere+": "; Ampere and later"}
+    yield "file", str(plan.path)
+    yield "size", f"{spec.plan_bytes / 2**20:.2f} MiB ({spec.plan_bytes:,} bytes)"
+    yield "sha256", spec.plan_sha256
+    yield "format", f"TensorRT plan, {spec.flavour} {spec.tensorrt_version}, {spec.os}"
+    yield "built on", f"{spec.gpu}{capability}{wider[spec.hardware]}" if spec.gpu else ahead_of_time
+    yield "versions", "this major, from this minor on" if spec.version_compatible else "this one alone"
+    yield "from", f"the ONNX model with SHA-256 {spec.onnx_sha256}"
+    yield "computes in", spec.precision
+    yield (
+        "layers",
+        f"{_counts(spec.layers)} (from {spec.layers_from}); in the network {_counts(spec.network_layers)}",
+    )
+    yield "batches", str(spec.batches)
+    yield (
+        "build",
+        f"{spec.build_seconds:.1f} s, edgecnn {spec.edgecnn_version}, log SHA-256 {spec.log_sha256}",
+    )
+
+
+def _counts(layers: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(layers.items())) or "not known"
 
 
 def _print_precisions(terminal: Terminal, inventory: Inventory) -> None:

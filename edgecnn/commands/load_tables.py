@@ -107,7 +107,7 @@ def print_load(terminal: Terminal, summary: LoadSummary) -> None:
         f"goodput {_rate(summary.goodput)}"
     )
     terminal.line(f"Making the load took {summary.client_cpu_ms:.3f} ms of CPU a request.")
-    late = summary.late_ms and summary.late_ms.percentiles["p99"]
+    late = None if summary.late_ms is None else summary.late_ms.percentiles["p99"]
     if late is not None and late > _LATE_MS:
         terminal.warn(
             f"one request in a hundred was sent {late:.1f} ms late or more, for want of a connection or of "

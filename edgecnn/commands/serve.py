@@ -134,9 +134,7 @@ def _models(
     how = {name: options[name] for name in _HOW if options[name] is not None}
     found: list[ModelSettings] = []
     for text in texts:
-        path, name = (text, "") if Path(text).exists() else text.rpartition("=")[::2]
-        if not path:
-            path, name = name, ""
+        path, _, name = (text, "", "") if Path(text).exists() else text.partition("=")
         artifact = resolve_model(path, chosen, terminal.note)
         found.append(
             ModelSettings(

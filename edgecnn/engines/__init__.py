@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from edgecnn.artifact import Artifact
+from edgecnn.artifact import Artifact, is_plan
 from edgecnn.engines.base import Engine, EngineInfo, EngineOptions, EngineType
 from edgecnn.engines.plugin import plugin_type
-from edgecnn.errors import EngineUnavailableError, UnknownNameError, UsageError
+from edgecnn.errors import EngineError, EngineUnavailableError, UnknownNameError, UsageError
 from edgecnn.lookup import resolve
 
 __all__ = ["ENGINES", "Engine", "EngineEntry", "EngineInfo", "EngineOptions", "engine_type", "open_engine"]
@@ -36,6 +36,9 @@ class EngineEntry:
         return f"pip install 'edgecnn[{self.extra}]'"
 
 
+#: Options of the engines that run TensorRT plans, and no others.
+_OF_PLANS = frozenset({"precision", "streams", "batch", "device", "graph"})
+
 ENGINES = {
     "ort": EngineEntry(
         "edgecnn.engines.ort:OrtEngine", "onnxruntime", "cpu", frozenset({"threads", "spin", "arena"})
@@ -52,6 +55,8 @@ ENGINES = {
         "openvino",
         frozenset({"threads", "precision", "hint", "streams", "batch", "cache"}),
     ),
+    "trt": EngineEntry("edgecnn.engines.trt:TrtEngine", "tensorrt-cu13", "trt", _OF_PLANS),
+    "trt-rtx": EngineEntry("edgecnn.engines.trt_rtx:TrtRtxEngine", "tensorrt-rtx", "trt-rtx", _OF_PLANS),
     "torch": EngineEntry("edgecnn.engines.torch:TorchEngine", "torch", "export", frozenset({"threads"})),
     "torch-compile": EngineEntry(
         "edgecnn.engines.torch:CompiledTorchEngine", "torch", "export", frozenset({"threads"})
@@ -101,4 +106,9 @@ def open_engine(name: str, artifact: Artifact, options: EngineOptions | None = N
         EngineUnavailableError: the engine cannot open on this machine.
         EngineError: the artifact does not open in it.
     """
+    if is_plan(artifact.path) and name in ENGINES and ENGINES[name].understands is not _OF_PLANS:
+        raise EngineError(
+            f"{artifact.path} is a TensorRT plan, and the engine {name!r} runs no plans.",
+            "Open it with what built it, --engine trt or --engine trt-rtx, or give the ONNX model.",
+        )
     return engine_type(name)(artifact, options or EngineOptions())

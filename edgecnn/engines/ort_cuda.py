@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from onnxruntime import InferenceSession, OrtValue
 
 from edgecnn.artifact import Artifact
+from edgecnn.cuda_driver import cuda_gpus
 from edgecnn.engines import ENGINES
 from edgecnn.engines.base import Batch, EngineInfo, EngineOptions, require_fit, require_understood
-from edgecnn.engines.cuda_driver import cuda_devices
 from edgecnn.engines.opened import OpenEngine, closed_failure, fixed_spec
 from edgecnn.engines.ort_session import ERRORS, open_session, require_names, run_failure, session_settings
 from edgecnn.errors import EngineError, EngineUnavailableError, UsageError
@@ -130,7 +130,7 @@ def _gpu(device: int) -> str:
     Raises:
         EngineUnavailableError: there is none, or ONNX Runtime is not the build for it.
     """
-    names = cuda_devices()
+    names = [gpu.name for gpu in cuda_gpus()]
     if device >= len(names):
         listing = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
         raise EngineUnavailableError(f"There is no GPU {device}.", f"Those here are {listing}.")

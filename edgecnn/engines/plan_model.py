@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class PlanModel:
     activation_bytes: int
 
 
-def read_model(trt: Any, engine: Any, spec: ModelSpec, origin: str) -> PlanModel:  # noqa: ANN401 - untyped package
+def read_model(trt: ModuleType, engine: Any, spec: ModelSpec, origin: str) -> PlanModel:  # noqa: ANN401 - no types
     """What ``engine`` is, checked against ``spec``.
 
     Args:
@@ -86,14 +87,14 @@ def read_model(trt: Any, engine: Any, spec: ModelSpec, origin: str) -> PlanModel
 
 
 def _batches(engine: Any, name: str) -> tuple[int, int]:  # noqa: ANN401
-    fixed = tuple(engine.get_tensor_shape(name))[0]
+    fixed, *_ = engine.get_tensor_shape(name)
     if fixed != -1:
         return fixed, fixed
-    least, _, most = engine.get_tensor_profile_shape(name, _PROFILE)
-    return tuple(least)[0], tuple(most)[0]
+    (least, *_), _, (most, *_) = engine.get_tensor_profile_shape(name, _PROFILE)
+    return least, most
 
 
-def _port(trt: Any, engine: Any, tensor: TensorSpec, origin: str) -> Port:  # noqa: ANN401
+def _port(trt: ModuleType, engine: Any, tensor: TensorSpec, origin: str) -> Port:  # noqa: ANN401
     shape = tuple(engine.get_tensor_shape(tensor.name))
     dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(tensor.name)))
     if dtype != np.dtype(tensor.dtype) or not _agree(shape, tensor.shape):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgecnn.engines import ENGINES, EngineInfo, engine_type
-from edgecnn.errors import EngineUnavailableError
+from edgecnn.errors import EngineError
 
 __all__ = ["EngineStatus", "runtime_clash", "survey"]
 
@@ -58,5 +58,7 @@ def runtime_clash(versions: Mapping[str, str]) -> str | None:
 def _status(name: str) -> EngineStatus:
     try:
         return EngineStatus(name=name, opens=True, info=engine_type(name).check())
-    except EngineUnavailableError as error:
+    except (
+        EngineError
+    ) as error:  # a GPU that fails while it is asked is no reason to tell nothing of the others
         return EngineStatus(name=name, opens=False, problem=error.problem, remedy=error.remedy)

@@ -9,7 +9,16 @@ from typing import Any
 
 from edgecnn.errors import EngineUnavailableError, UnknownNameError
 
-__all__ = ["FLAVOURS", "TRT", "TRT_RTX", "Flavour", "find_flavour", "is_installed", "load", "preferred_flavour"]
+__all__ = [
+    "FLAVOURS",
+    "TRT",
+    "TRT_RTX",
+    "Flavour",
+    "find_flavour",
+    "is_installed",
+    "load",
+    "preferred_flavour",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,6 @@ def _install(flavour: Flavour) -> str:
     if flavour is TRT_RTX:
         return f"{command} (GeForce and other RTX GPUs; it builds plans without a GPU)."
     return (
-        f"{command} (JetPack brings its own: make the environment with --system-site-packages). For RTX GPUs, "
-        f"and to build without a GPU: pip install 'edgecnn[{TRT_RTX.extra}]'"
+        f"{command} (JetPack brings its own: make the environment with --system-site-packages). For RTX "
+        f"GPUs, and to build without a GPU: pip install 'edgecnn[{TRT_RTX.extra}]'"
     )

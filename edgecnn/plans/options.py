@@ -70,7 +70,9 @@ def settle(artifact: Artifact, options: BuildOptions) -> BuildOptions:
         UsageError: a batch that the fixed model does not take, or an option that the flavour has not.
     """
     if is_plan(artifact.path):
-        raise ArtifactError(f"{artifact.path} is a plan already.", "Give the ONNX model that it was built from.")
+        raise ArtifactError(
+            f"{artifact.path} is a plan already.", "Give the ONNX model that it was built from."
+        )
     _require_offered(options)
     return replace(
         options,
@@ -86,12 +88,13 @@ def _require_offered(options: BuildOptions) -> None:
     instead = "Leave the option out, or build with --engine trt on the target."
     if options.version_compatible:
         raise UsageError(
-            "TensorRT for RTX has no version-compatible plans: it lacks the lean runtime that they need.", instead
+            "TensorRT for RTX has no version-compatible plans: it lacks the lean runtime that they need.",
+            instead,
         )
     if options.hardware != "this":
         raise UsageError(
-            f"TensorRT for RTX has no --hardware {options.hardware}: its plans run on every RTX GPU that it "
-            "knows (compute capability 7.5 to 12.1), and kernels are finished there.",
+            f"TensorRT for RTX has no --hardware {options.hardware}: its plans are for all RTX GPUs, where "
+            "kernels are finished.",
             instead,
         )
     if options.timing_cache is not None:
@@ -126,18 +129,22 @@ def _own(artifact: Artifact) -> PlanPrecision:
         ArtifactError: TensorRT has nothing like it.
     """
     spec = artifact.spec
-    if spec.precision in ("int8", "mixed"):
+    if spec.precision == "int8" or spec.precision == "mixed":  # noqa: PLR1714 - mypy narrows by ==
         if spec.quantization is None or spec.quantization.target != "trt":
             made = "elsewhere" if spec.quantization is None else f"for {spec.quantization.target}"
-            raise _needs_quantising(artifact, f"{artifact.path} was quantised {made}, by other rules than TensorRT's")
+            raise _needs_quantising(
+                artifact, f"{artifact.path} was quantised {made}, by other rules than TensorRT's"
+            )
         return "int8"
     if spec.precision == "bf16":
-        raise ArtifactError(f"{artifact.path} is in bf16, which edgecnn builds no plans of.", "Give the fp32 model.")
+        raise ArtifactError(
+            f"{artifact.path} is in bf16, which edgecnn builds no plans of.", "Give the fp32 model."
+        )
     return spec.precision
 
 
 def _needs_quantising(artifact: Artifact, problem: str) -> ArtifactError:
-    name = artifact.path.name if artifact.spec.quantization is None else "FP32_MODEL.onnx"
+    name = artifact.path if artifact.spec.quantization is None else "FP32_MODEL.onnx"
     return ArtifactError(
         f"{problem}; an int8 plan needs a model with TensorRT's placement of Q/DQ.",
         f"Make it, then build that: edgecnn quantize {name} --target trt --calib DATA",
@@ -156,6 +163,7 @@ def _batches(spec: ModelSpec, asked: Batches | None) -> Batches:
     if asked is not None and asked.max != fixed:
         raise UsageError(
             f"The model takes batches of exactly {fixed}, and batches up to {asked.max} are asked for.",
-            f"Leave --batch out, or export it with a dynamic batch: edgecnn export {spec.network} --batch dynamic",
+            "Leave --batch out, or export it with a dynamic batch: "
+            f"edgecnn export {spec.network} --batch dynamic",
         )
     return Batches(min=fixed, opt=fixed, max=fixed)

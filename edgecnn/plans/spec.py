@@ -56,8 +56,9 @@ class PlanSpec:
         hardware: "this" GPU model, the "same" compute capability, or Ampere and later ("ampere+").
         options_digest: of all options that decide what the plan is.
         log_sha256: of TensorRT's whole log of the build.
-        network_layers: precision -> how many layers with weights the parsed, strongly typed network has in it.
-        layers: precision -> how many layers the built plan has in it; {} where it could not be asked.
+        network_layers: precision -> how many convolutions and matrix products of the parsed, strongly typed
+            network have it.
+        layers: precision -> how many layers of the built plan have it; {} where it could not be asked.
         layers_from: "inspector" (the opened plan), "build log" (the builder's own list of its layers, without
             a GPU), or "nothing": then it must be compared when the plan is first opened on a GPU.
         build_seconds: wall-clock time of the build.

@@ -19,7 +19,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex, attribute, opset_version
-from edgecnn.quantize.guards import require_nodes
+from edgecnn.graph.reading import require_nodes
 
 __all__ = ["MIN_OPSET", "quantize_dynamically"]
 

@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, version_converter
 
 from edgecnn.data import LabelledImages, image_hashes
-from edgecnn.errors import DataError, QuantizationError, UnknownNameError
+from edgecnn.errors import DataError, QuantizationError
 from edgecnn.graph.index import GraphIndex, opset_version
+from edgecnn.graph.reading import half_constants
 
 __all__ = [
     "FEW_IMAGES",
     "at_least_opset",
     "at_most_opset",
     "check_calibration",
-    "half_constants",
     "require_disjoint",
     "require_float",
-    "require_nodes",
     "require_quantisable",
 ]
 
@@ -43,7 +42,6 @@ _QUANTISED = frozenset(
         *("MatMulNBits", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "GatherBlockQuantized"),
     }
 )
-_HALF: dict[int, str] = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
 _INTEGERS = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4})
 _CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _STANDARD = frozenset({"", "ai.onnx"})
@@ -80,12 +78,6 @@ def require_float(model: onnx.ModelProto, path: Path) -> None:
         )
 
 
-def half_constants(model: onnx.ModelProto) -> dict[str, str]:
-    """Name -> "float16" or "bfloat16" of each constant in one of these, in the order of the graph."""
-    constants = GraphIndex(model.graph).constants
-    return {name: _HALF[tensor.data_type] for name, tensor in constants.items() if tensor.data_type in _HALF}
-
-
 def require_quantisable(model: onnx.ModelProto) -> None:
     """Refuse graphs whose ranges cannot be told, or in which there is nothing to quantise.
 
@@ -110,18 +102,6 @@ def require_quantisable(model: onnx.ModelProto) -> None:
             "The model has no convolution or matrix product with constant weights: nothing to quantise.",
             "Check the file with 'edgecnn inspect'; weights must be stored in it.",
         )
-
-
-def require_nodes(model: onnx.ModelProto, names: Collection[str]) -> None:
-    """Refuse names that no node of ``model`` has.
-
-    Raises:
-        UnknownNameError: with the nearest names.
-    """
-    known = {node.name for node in model.graph.node}
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("node", name, known, listing="'edgecnn inspect --layers' lists them.")
 
 
 def at_most_opset(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:

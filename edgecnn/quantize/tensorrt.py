@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex, attribute
-from edgecnn.quantize.guards import require_nodes
+from edgecnn.graph.reading import require_nodes
 from edgecnn.quantize.ranges import Range
 
 __all__ = ["quantize_for_tensorrt"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 
+from edgecnn.graph.half import to_half
 from edgecnn.quantize.dynamic import quantize_dynamically
-from edgecnn.quantize.half import to_half
 from edgecnn.quantize.weights_only import quantize_weights
 from edgecnn.quantize.work import Quantised, Work
 

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex, attribute, opset_version
-from edgecnn.quantize.guards import require_nodes
+from edgecnn.graph.reading import require_nodes
 
 __all__ = ["quantize_weights"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgecnn.environment import Environment
+from edgecnn.nvml import GpuCondition
 from edgecnn.spec import Precision
 
 __all__ = [
@@ -382,6 +383,7 @@ class Result:
         memory_bytes: sizes.
         energy_j_per_image: joules.
         energy_note: what it was read from, or why it could not be.
+        gpu: what the GPU was doing right after the benchmark; None on the CPU, or where it does not tell.
         warnings: what makes the figures less certain, in words.
         gates: the limits that were stated.
         error: why it could not be measured; what is None then is not known.
@@ -400,6 +402,7 @@ class Result:
     memory_bytes: MemoryBytes | None = None
     energy_j_per_image: float | None = None
     energy_note: str | None = None
+    gpu: GpuCondition | None = None
     warnings: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     error: str | None = None

@@ -135,7 +135,7 @@ class _Parts:
         return router
 
     def _observe(self, request: Request, status: int, duration_s: float) -> None:
-        self.service.metrics.request.labels(request.route).observe(duration_s)
+        self.service.metrics.answered_http(request.route, duration_s)
         if request.served.refusal is not None:
             self._count_refusal(request.served.refusal)
 

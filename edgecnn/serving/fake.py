@@ -12,7 +12,7 @@ __all__ = ["VirtualLoop", "run_virtually"]
 T = TypeVar("T")
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # differs by platform
+class _JumpingSelector(selectors.DefaultSelector):
     """Instead of waiting, it moves the clock."""
 
     now = 0.0

@@ -7,6 +7,7 @@ mode, ``PROMETHEUS_MULTIPROC_DIR``), and whoever is asked answers for all.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,9 @@ class ServerMetrics:
     """All metrics of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._models: list[ModelMetrics] = []
+        self._routes: dict[str, Histogram] = {}
         self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         own = self._registry = CollectorRegistry()
         if not self._shared:
@@ -130,8 +133,16 @@ class ServerMetrics:
         )
 
     def model(self, name: str, version: str) -> ModelMetrics:
-        """The metrics of one model, whose labels are looked up once."""
-        return ModelMetrics(self, name, version)
+        """The metrics of one model."""
+        found = ModelMetrics(self, name, version)
+        self._models.append(found)
+        return found
+
+    def answered_http(self, route: str, seconds: float) -> None:
+        """One HTTP request, whatever became of it."""
+        if route not in self._routes:
+            self._routes[route] = self.request.labels(route)
+        self._routes[route].observe(seconds)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format, of all workers together."""
@@ -152,27 +163,41 @@ class ServerMetrics:
                 found[key] = found.get(key, 0.0) + sample.value
         return [_statistics(sums, name, version) for name, version in models]
 
+    def flush(self) -> None:
+        """Write what was counted since the last time."""
+        for model in self._models:
+            model.flush()
+
     def _everything(self) -> CollectorRegistry:
+        self.flush()
         if not self._shared:
             return self._registry
         collected = CollectorRegistry()
-        MultiProcessCollector(collected)
+        MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
         return collected
 
 
 class ModelMetrics:
-    """The metrics of one version of one model."""
+    """The metrics of one version of one model. All of it is used on one event loop.
+
+    Counters are added up here and written by :meth:`flush`, before anybody reads them: one of prometheus_client's
+    takes a lock, and there are a dozen a request.
+    """
 
     def __init__(self, server: ServerMetrics, name: str, version: str) -> None:
         labels = (name, version)
         self._server, self._labels = server, labels
-        self._images = server.images.labels(*labels)
         self._queue = server.queue.labels(*labels)
         self._compute = server.compute.labels(*labels)
         self._batch_size = server.batch_size.labels(*labels)
         self._last = server.last.labels(*labels)
-        self._counts = {stage: server.stage_requests.labels(*labels, stage) for stage in STAGES}
-        self._seconds = {stage: server.stage_seconds.labels(*labels, stage) for stage in STAGES}
+        self._last_s = 0.0
+        self._pending: dict[Counter, float] = defaultdict(float)
+        self._images = server.images.labels(*labels)
+        self._stages = {
+            stage: (server.stage_requests.labels(*labels, stage), server.stage_seconds.labels(*labels, stage))
+            for stage in STAGES
+        }
         self._sizes: dict[int, tuple[Counter, Counter]] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
         self.queued = server.queued.labels(*labels)
@@ -183,18 +208,18 @@ class ModelMetrics:
         self._compute.observe(1e-9 * (run.input_ns + run.infer_ns))
         self._batch_size.observe(run.images)
         runs, seconds = self._size(run.images)
-        runs.inc()
-        seconds.inc(1e-9 * run.infer_ns)
+        self._pending[runs] += 1
+        self._pending[seconds] += 1e-9 * run.infer_ns
 
     def answered(self, images: int, stages_s: dict[str, float], now: float, protocol: str) -> None:
         """One request that was answered, ``stages_s`` seconds in each stage, at ``now`` (since 1970)."""
-        self._outcome(protocol, "answered").inc()
-        self._images.inc(images)
         self._queue.observe(stages_s["queue"])
-        self._last.set(now)
+        self._last_s = now
+        pending = self._pending
+        pending[self._outcome(protocol, "answered")] += 1
+        pending[self._images] += images
         for stage, seconds in stages_s.items():
-            self._counts[stage].inc()
-            self._seconds[stage].inc(seconds)
+            self._add(stage, seconds)
 
     def refused(self, reason: str) -> None:
         """One request that was not taken."""
@@ -202,14 +227,26 @@ class ModelMetrics:
 
     def failed(self, seconds: float, protocol: str, outcome: str) -> None:
         """One request that was taken and has no answer: "failed" or "expired"."""
-        self._outcome(protocol, outcome).inc()
-        self._counts["fail"].inc()
-        self._seconds["fail"].inc(seconds)
+        self._pending[self._outcome(protocol, outcome)] += 1
+        self._add("fail", seconds)
 
     def layout(self, images_per_s: dict[int, float]) -> None:
         """What was measured at the start, by batch."""
         for batch, rate in images_per_s.items():
             self._server.layout.labels(*self._labels, str(batch)).set(rate)
+
+    def flush(self) -> None:
+        """Write what was counted since the last time."""
+        for counter, amount in self._pending.items():
+            counter.inc(amount)
+        self._pending.clear()
+        if self._last_s:
+            self._last.set(self._last_s)
+
+    def _add(self, stage: str, seconds: float) -> None:
+        count, sum_s = self._stages[stage]
+        self._pending[count] += 1
+        self._pending[sum_s] += seconds
 
     def _outcome(self, protocol: str, outcome: str) -> Counter:
         key = (protocol, outcome)
@@ -229,7 +266,7 @@ class ModelMetrics:
 
 def forget_worker(pid: int, folder: Path) -> None:
     """Take the gauges of a worker that has ended out of the shared folder; its counts stay."""
-    mark_process_dead(pid, str(folder))
+    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> Histogram:

@@ -16,7 +16,7 @@ from edgecnn.serving.http.multipart import parse_form
 from edgecnn.serving.http.routing import Router
 from edgecnn.serving.model import ServedModel
 from edgecnn.serving.service import InferenceService
-from edgecnn.validate.ranking import first_choices, probabilities
+from edgecnn.validate.ranking import top_choices
 
 __all__ = ["Predictions", "add_v1_routes"]
 
@@ -198,10 +198,12 @@ async def _pixels(
 
 def _tops(model: ServedModel, scores: NDArray[np.float32], top_k: int) -> list[tuple[Choice, ...]]:
     spec = model.spec
-    shares = probabilities(scores, spec.scores)
     return [
-        tuple(Choice(int(index), spec.classes[index], round(float(row[index]), 6)) for index in choices)
-        for row, choices in zip(shares, first_choices(scores, top_k), strict=True)
+        tuple(
+            Choice(index, spec.classes[index], round(share, 6))
+            for index, share in zip(chosen.tolist(), shares.tolist(), strict=True)
+        )
+        for chosen, shares in top_choices(scores, spec.scores, top_k)
     ]
 
 

@@ -210,7 +210,8 @@ class InferenceService:
         return self.metrics.statistics(chosen)
 
     def sample(self) -> None:
-        """Set the gauges of this process to what they are now."""
+        """Set the gauges of this process to what they are now, and write its counts."""
+        self.metrics.flush()
         for place in self._places:
             place.model.metrics.queued.set(place.model.waiting)
         self.metrics.in_flight.set(sum(place.model.in_flight for place in self._places))

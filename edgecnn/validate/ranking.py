@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgecnn.engines.base import Scores
 
-__all__ = ["count_tied", "first_choices", "probabilities"]
+__all__ = ["count_tied", "first_choices", "probabilities", "top_choices"]
 
 
 def first_choices(scores: Scores, count: int) -> NDArray[np.int64]:
@@ -50,3 +50,34 @@ def probabilities(scores: Scores, kind: Literal["logits", "probabilities"]) -> N
     powers = np.exp(wide - wide.max(axis=1, keepdims=True))
     normalised: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return normalised
+
+
+def top_choices(
+    scores: Scores, kind: Literal["logits", "probabilities"], count: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """The most probable classes of each image, as :func:`first_choices` and :func:`probabilities` have them.
+
+    A server asks this of every image: only the few that are wanted are sorted, and made probabilities of.
+
+    Args:
+        scores: (N, classes), without NaN.
+        kind: what they hold.
+        count: cut to the number of classes.
+
+    Returns:
+        For each image (count,) int64 class indices, best first, and (count,) float64 probabilities.
+    """
+    return [_top_of(row, kind, min(count, len(row))) for row in scores]
+
+
+def _top_of(
+    row: NDArray[np.float32], kind: Literal["logits", "probabilities"], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    least = np.partition(row, -count)[-count]
+    near = np.flatnonzero(row >= least)  # more than asked for where some are equal to the last of them
+    chosen = near[np.argsort(-row[near], kind="stable")][:count]
+    best = row[chosen].astype(np.float64)
+    if kind == "probabilities":
+        return chosen, best
+    shares: NDArray[np.float64] = np.exp(best - best[0]) / np.exp(row.astype(np.float64) - best[0]).sum()
+    return chosen, shares

@@ -10,9 +10,12 @@ import pytest
 
 from edgecnn.artifact import Artifact
 from edgecnn.bench import BenchPlan, extras
-from edgecnn.bench.extras import energy_per_image
+from edgecnn.bench.extras import energy_per_image, gpu_condition
 from edgecnn.bench.opened import OpenVariant, open_variant
 from edgecnn.engines.choice import parse_choice
+from edgecnn.errors import EngineUnavailableError
+from edgecnn.nvml import GpuCondition
+from edgecnn.reports.result import EngineFacts
 from edgecnn.timing.energy import EnergyMeter
 
 
@@ -79,3 +82,41 @@ def test_without_counters_nothing_runs_for_them(
     found = energy_per_image(replace(opened, calls=(counter.run,)), call_ns=1e6)
     assert found == (None, "there is no counter")
     assert counter.runs == 0
+
+
+@dataclass(slots=True)
+class _Nvml:
+    limits: tuple[str, ...]
+
+    def condition(self, name: str) -> GpuCondition:
+        return GpuCondition(name=name, sm_mhz=1980, limited_by=self.limits)
+
+
+def on_gpu(opened: OpenVariant, run: Callable[[], None]) -> OpenVariant:
+    facts = EngineFacts(version="1", device="NVIDIA H200")
+    return replace(opened, variant=replace(opened.variant, engine_info=facts), calls=(run,))
+
+
+@pytest.mark.parametrize(("limits", "warned"), [((), False), (("temperature",), True)])
+def test_the_gpus_clocks_are_read_under_load(
+    opened: OpenVariant, monkeypatch: pytest.MonkeyPatch, limits: tuple[str, ...], warned: bool
+) -> None:
+    runs: list[None] = []
+    monkeypatch.setattr(extras, "open_nvml", lambda: _Nvml(limits))
+    found, warning = gpu_condition(on_gpu(opened, lambda: runs.append(None)), call_ns=1e6)
+    assert found == GpuCondition(name="NVIDIA H200", sm_mhz=1980, limited_by=limits)
+    assert len(runs) == 300
+    assert ("temperature" in (warning or "")) == warned
+
+
+def test_a_driver_that_does_not_answer_costs_a_warning_and_no_figure(
+    opened: OpenVariant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise EngineUnavailableError("NVML does not open.", "Install the driver.")
+
+    monkeypatch.setattr(extras, "open_nvml", missing)
+    found, warning = gpu_condition(on_gpu(opened, lambda: None), call_ns=1e6)
+    assert found is None
+    assert "NVML does not open" in (warning or "")
+    assert gpu_condition(opened, call_ns=1e6) == (None, None), "the CPU has none"

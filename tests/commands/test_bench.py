@@ -78,9 +78,9 @@ def test_a_plugin_that_does_not_load_is_named_the_others_are_measured_and_the_ex
 
 
 def test_an_unknown_engine_is_wrong_usage_and_the_engines_are_listed(reader: Make) -> None:
-    result = _bench(reader(), "--engine", "trt")
+    result = _bench(reader(), "--engine", "tflite")
     assert result.exit_code == 2
-    assert "There is no engine named 'trt'" in result.stderr
+    assert "There is no engine named 'tflite'" in result.stderr
     assert "openvino" in result.stderr
 
 

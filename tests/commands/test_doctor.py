@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from edgecnn.cli import main
 from edgecnn.commands import doctor
 from edgecnn.engines import EngineInfo
+from edgecnn.engines.gpu_software import GpuSoftware
 from edgecnn.engines.survey import EngineStatus
 from edgecnn.environment import Environment, describe_environment
 
@@ -100,3 +101,15 @@ def test_no_library_is_loaded_but_the_engines_own() -> None:
     loaded = set(done.stdout.splitlines()[-1].split())
     assert {"torch", "onnxruntime"} <= loaded
     assert not {"torchvision", "timm", "sklearn", "matplotlib", "torch._inductor.compile_fx"} & loaded
+
+
+def test_the_layers_of_gpu_software(monkeypatch: pytest.MonkeyPatch) -> None:
+    software = GpuSoftware(driver="13.0", tensorrt="11.4.0 (tensorrt-cu13)")
+    monkeypatch.setattr(doctor, "find_gpu_software", lambda: software)
+    lines = [" ".join(line.split()) for line in run(monkeypatch, engines=(OPEN,)).stdout.splitlines()]
+    assert "driver knows CUDA 13.0" in lines
+    assert "tensorrt 11.4.0 (tensorrt-cu13)" in lines
+    assert "cudnn not found" in lines
+    document = json.loads(run(monkeypatch, "--json", engines=(OPEN,)).stdout)
+    assert document["gpu_software"]["tensorrt"] == "11.4.0 (tensorrt-cu13)"
+    assert document["gpu_software"]["cudnn"] is None

@@ -37,7 +37,8 @@ def test_the_table_marks_the_best_and_the_file_says_how_to_serve(reader: Reader,
     assert " best " in done.stdout
     assert " runner-up " in done.stdout
     assert f"Wrote {output}: " in done.stderr
-    (config,) = decode_serving_config(output.read_text(), origin=str(output)).model
+    document = decode_serving_config(output.read_text(), origin=str(output))
+    (config,) = document.model
     assert config.path == str(model.resolve())
     assert config.name == "reader"
     assert config.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
@@ -45,9 +46,9 @@ def test_the_table_marks_the_best_and_the_file_says_how_to_serve(reader: Reader,
     assert config.threads in (1, 2)
     assert config.max_batch in (1, 4)
     assert set(config.call_ms) == {1, 4}
-    assert config.host is not None
-    assert config.host.cores >= 1
-    assert config.host.objective == "throughput"
+    assert document.host is not None
+    assert document.host.cores >= 1
+    assert document.host.objective == "throughput"
 
 
 def test_json_is_of_the_one_schema_best_first(reader: Reader, tmp_path: Path) -> None:

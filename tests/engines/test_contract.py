@@ -40,10 +40,14 @@ VARIANTS = (
     "openvino:cache=on",
 )
 
+#: What keeps an engine out of the fast tests, or out of those without a GPU.
+MARKS = {"torch-compile": pytest.mark.slow, **dict.fromkeys(("ort-cuda", "trt", "trt-rtx"), pytest.mark.gpu)}
+
 NAMES = [
     "fake",
-    *(pytest.param(name, marks=pytest.mark.slow if name == "torch-compile" else ()) for name in ENGINES),
+    *(pytest.param(name, marks=MARKS.get(name, ())) for name in ENGINES),
     *VARIANTS,
+    *(pytest.param(name, marks=pytest.mark.gpu) for name in ("trt:graph=off", "trt:streams=2")),
 ]
 
 
@@ -260,7 +264,8 @@ def test_the_asked_number_of_threads_is_used(name: str, fixed: Artifact, network
     batch = random_batch(fixed.spec, 2)
     before = process_threads()
     with opened(name, fixed, threads=3, spin=False) as engine:
-        if engine.info.name != "openvino":  # it starts no more than there are cores
+        asked = engine.info.name in ENGINES and "threads" in ENGINES[engine.info.name].understands
+        if asked and engine.info.name != "openvino":  # it starts no more than there are cores
             assert engine.info.threads == 3
         assert_right(engine, engine.run(batch), expected(engine, network, batch))
         if engine.info.name == "ort":

@@ -5,7 +5,6 @@ On such a stand-in, the buffers, their binding, the runs and the errors are ONNX
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +17,13 @@ import onnxruntime
 import pytest
 
 from edgecnn.artifact import Artifact
-from edgecnn.engines import EngineOptions, cuda_driver, open_engine, ort_cuda, ort_session
+from edgecnn.cuda_driver import Gpu
+from edgecnn.engines import EngineOptions, open_engine, ort_cuda, ort_session
 from edgecnn.engines.base import Batch, CopyingEngine
 from edgecnn.engines.ort_cuda import OrtCudaEngine
 from edgecnn.errors import EngineError, EngineUnavailableError, UsageError
 
-GPUS = ("NVIDIA Fake", "NVIDIA Other")
+GPUS = (Gpu("NVIDIA Fake", "9.0"), Gpu("NVIDIA Other", "8.9"))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, opened_with: list[dict[str, str]])
         return real(model, settings, ["CPUExecutionProvider"])
 
     monkeypatch.setattr(ort_cuda, "open_session", open_session)
-    monkeypatch.setattr(ort_cuda, "cuda_devices", lambda: GPUS)
+    monkeypatch.setattr(ort_cuda, "cuda_gpus", lambda: GPUS)
     monkeypatch.setattr(ort_cuda, "_PROVIDER", "CPUExecutionProvider")
     monkeypatch.setattr(ort_cuda, "_MEMORY", "cpu")
 
@@ -158,7 +158,7 @@ def test_a_gpu_that_is_not_there_is_named_with_those_that_are(dynamic: Artifact)
 
 
 def test_the_build_for_the_cpu_is_named_with_what_replaces_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort_cuda, "cuda_devices", lambda: GPUS)
+    monkeypatch.setattr(ort_cuda, "cuda_gpus", lambda: GPUS)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(EngineUnavailableError, match="is not for CUDA: it offers CPUExec") as caught:
         OrtCudaEngine.check()
@@ -171,7 +171,7 @@ def test_a_provider_that_does_not_load_is_never_replaced_by_the_cpu(
     """ONNX Runtime drops such a provider, and would run on the CPU."""
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     real = ort_session.open_session
-    monkeypatch.setattr(ort_cuda, "cuda_devices", lambda: GPUS)
+    monkeypatch.setattr(ort_cuda, "cuda_gpus", lambda: GPUS)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: sys.stdout.write("Failed to load libcudnn.so.9"))
     monkeypatch.setattr(
@@ -197,60 +197,3 @@ def test_a_model_whose_arithmetic_is_left_to_the_cpu_is_refused(
     with pytest.raises(EngineError, match=r"no kernel for Conv \(2\), QLinearAdd \(1\)\.") as caught:
         OrtCudaEngine(dynamic, EngineOptions())
     assert "--engine ort" in caught.value.remedy
-
-
-class Driver:
-    """NVIDIA's library, with answers as the test wants them."""
-
-    def __init__(self, status: int = 0, names: tuple[bytes, ...] = ()) -> None:
-        self._status, self._names = status, names
-
-    def cuInit(self, _: int) -> int:
-        return self._status
-
-    def cuDeviceGetCount(self, count: Any) -> int:
-        count._obj.value = len(self._names)
-        return 0
-
-    def cuDeviceGet(self, device: Any, index: int) -> int:
-        device._obj.value = index
-        return 0
-
-    def cuDeviceGetName(self, buffer: Any, _: int, device: Any) -> int:
-        buffer.value = self._names[device.value]
-        return 0
-
-    def cuGetErrorName(self, status: int, name: Any) -> int:
-        name._obj.value = {100: b"CUDA_ERROR_NO_DEVICE"}.get(status)
-        return 0
-
-
-def test_the_gpus_are_those_that_the_driver_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_driver, "_library", lambda: Driver(names=(b"NVIDIA H200", b"Tesla T4")))
-    assert cuda_driver.cuda_devices() == ("NVIDIA H200", "Tesla T4")
-
-
-@pytest.mark.parametrize(
-    ("driver", "problem"),
-    [
-        (Driver(100), "CUDA_ERROR_NO_DEVICE"),
-        (Driver(35), "error 35"),
-        (Driver(), "shows this process no"),
-    ],
-)
-def test_a_driver_without_a_gpu_says_why(
-    monkeypatch: pytest.MonkeyPatch, driver: Driver, problem: str
-) -> None:
-    monkeypatch.setattr(cuda_driver, "_library", lambda: driver)
-    with pytest.raises(EngineUnavailableError, match=problem):
-        cuda_driver.cuda_devices()
-
-
-def test_a_machine_without_a_driver_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    with pytest.raises(EngineUnavailableError, match="no NVIDIA GPU that works here") as caught:
-        OrtCudaEngine.check()
-    assert "apt install nvidia-driver" in caught.value.remedy

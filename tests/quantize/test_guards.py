@@ -19,7 +19,9 @@ from edgecnn.data.arrays import ArrayImages
 from edgecnn.errors import DataError, EdgecnnError, QuantizationError, UnknownNameError
 from edgecnn.export.network import export_network
 from edgecnn.export.settings import ExportSettings
+from edgecnn.graph.half import to_half
 from edgecnn.graph.index import opset_version
+from edgecnn.graph.reading import require_nodes
 from edgecnn.quantize.dynamic import quantize_dynamically
 from edgecnn.quantize.guards import (
     at_least_opset,
@@ -27,10 +29,8 @@ from edgecnn.quantize.guards import (
     check_calibration,
     require_disjoint,
     require_float,
-    require_nodes,
     require_quantisable,
 )
-from edgecnn.quantize.half import to_half
 from edgecnn.quantize.weights_only import quantize_weights
 from edgecnn.weights import load_network
 

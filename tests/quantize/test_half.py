@@ -22,7 +22,7 @@ from edgecnn.cards import find_card
 from edgecnn.errors import QuantizationError, UnknownNameError
 from edgecnn.export.network import export_network
 from edgecnn.export.settings import ExportSettings
-from edgecnn.quantize.half import to_half
+from edgecnn.graph.half import to_half
 from edgecnn.weights import load_network
 
 Export = Callable[[str], onnx.ModelProto]

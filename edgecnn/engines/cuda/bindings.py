@@ -13,7 +13,7 @@ from edgecnn.engines.cuda.failures import (
     driver_failure,
     memory_failure,
 )
-from edgecnn.engines.cuda.runtime import CudaRuntime, Device
+from edgecnn.engines.cuda.runtime import CudaRuntime
 from edgecnn.errors import EdgecnnError, EngineUnavailableError
 
 __all__ = ["Bindings", "open_cuda"]
@@ -54,15 +54,6 @@ class Bindings:
 
     def device_count(self) -> int:
         return int(self._call("cudaGetDeviceCount"))
-
-    def device(self, index: int) -> Device:
-        found = self._call("cudaGetDeviceProperties", index)
-        return Device(
-            index=index,
-            name=found.name.rstrip(b"\0").decode(errors="replace"),
-            compute_capability=f"{found.major}.{found.minor}",
-            memory_bytes=int(found.totalGlobalMem),
-        )
 
     def select(self, index: int) -> None:
         self._call("cudaSetDevice", index)

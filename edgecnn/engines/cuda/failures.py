@@ -25,8 +25,8 @@ _MACHINE = {
     "cudaErrorNoKernelImageForDevice": "This build of the library has no code for this GPU: install one that "
     "supports its compute capability.",
     "cudaErrorUnsupportedPtxVersion": "Update the NVIDIA driver, or install a library of an older CUDA.",
-    "cudaErrorSystemDriverMismatch": "Restart the machine: the driver's library and its kernel module differ.",
-    "cudaErrorCompatNotSupportedOnDevice": "Remove CUDA's forward compatibility package, or update the driver.",
+    "cudaErrorSystemDriverMismatch": "Restart the machine: the driver's library and kernel module differ.",
+    "cudaErrorCompatNotSupportedOnDevice": "Remove CUDA's compatibility package, or update the driver.",
     "cudaErrorSystemNotReady": "Start NVIDIA's services (nvidia-fabricmanager), then try again.",
 }
 
@@ -64,7 +64,9 @@ def driver_failure(driver: int, runtime: int) -> EngineUnavailableError:
         runtime: what is wanted, likewise.
     """
     if driver == 0:
-        return EngineUnavailableError("There is no NVIDIA driver here (cudaErrorInsufficientDriver).", INSTALL_DRIVER)
+        return EngineUnavailableError(
+            "There is no NVIDIA driver here (cudaErrorInsufficientDriver).", INSTALL_DRIVER
+        )
     return EngineUnavailableError(
         f"The NVIDIA driver is too old: it knows CUDA {_version(driver)}, and CUDA {_version(runtime)} is "
         f"installed ({NO_DRIVER}).",

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.engines.cuda.failures import cuda_failure, memory_failure
-from edgecnn.engines.cuda.runtime import Device
 
 __all__ = ["FakeCuda"]
 
@@ -49,6 +48,7 @@ class FakeCuda:
         self._resources: dict[int, tuple[str, Any]] = {}
         self._capturing: dict[int, list[Work]] = {}
         self._time_ms = 0.0
+        self._broken = False
 
     @property
     def live(self) -> Counter[str]:
@@ -62,13 +62,6 @@ class FakeCuda:
     def device_count(self) -> int:
         self._called("cudaGetDeviceCount")
         return self._devices
-
-    def device(self, index: int) -> Device:
-        self._called("cudaGetDeviceProperties")
-        self._require_device(index)
-        return Device(
-            index=index, name="Fake GPU", compute_capability="9.0", memory_bytes=self._memory_bytes
-        )
 
     def select(self, index: int) -> None:
         self._called("cudaSetDevice")
@@ -180,6 +173,10 @@ class FakeCuda:
 
         self.queue(stream, run)
 
+    def capturing(self, stream: int) -> bool:
+        """Whether what is queued in ``stream`` is being recorded."""
+        return stream in self._capturing
+
     def array(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """A view of the GPU's memory, for kernels.
 
@@ -193,17 +190,21 @@ class FakeCuda:
         return np.frombuffer(memory, dtype, count=int(np.prod(shape))).reshape(shape)
 
     @contextmanager
-    def failing_next(self) -> Iterator[None]:
-        """Let the next call fail, inside the ``with`` block."""
-        before, self._fail_at = self._fail_at, len(self.calls)
+    def failing_at(self, call: int) -> Iterator[None]:
+        """Let the call of that number fail, inside the ``with`` block."""
+        before, self._fail_at = self._fail_at, call
         try:
             yield
         finally:
             self._fail_at = before
 
+    def fail_from_now_on(self) -> None:
+        """Let every call fail, as after an illegal memory access."""
+        self._broken = True
+
     def _called(self, function: str) -> None:
         self.calls.append(function)
-        if len(self.calls) - 1 == self._fail_at:
+        if self._broken or len(self.calls) - 1 == self._fail_at:
             raise cuda_failure(function, "cudaErrorUnknown", "as the test wants")
 
     def _require_device(self, index: int) -> None:

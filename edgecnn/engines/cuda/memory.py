@@ -57,7 +57,7 @@ def pinned_array(
     address = cuda.allocate_pinned(nbytes)
     scope.on_close(partial(cuda.free_pinned, address))
     memory = (ctypes.c_byte * nbytes).from_address(address)
-    array: NDArray[Any] = np.frombuffer(memory, dtype).reshape(shape)
+    array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype).reshape(shape)
     array[...] = 0
     return array
 

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["CudaRuntime", "Device"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """One GPU.
-
-    Attributes:
-        index: among those that this process sees.
-        name: the driver's.
-        compute_capability: such as "9.0".
-        memory_bytes: all of its memory.
-    """
-
-    index: int
-    name: str
-    compute_capability: str
-    memory_bytes: int
+__all__ = ["CudaRuntime"]
 
 
 class CudaRuntime(Protocol):
@@ -37,9 +19,6 @@ class CudaRuntime(Protocol):
 
     def device_count(self) -> int:
         """How many GPUs this process sees; never 0."""
-
-    def device(self, index: int) -> Device:
-        """The GPU of that index."""
 
     def select(self, index: int) -> None:
         """Let the calls of this thread go to that GPU: CUDA keeps it for each thread by itself."""

@@ -8,7 +8,10 @@ from typing import Final
 __all__ = ["BodyMemory", "Landing"]
 
 _GRAIN_BYTES: Final = 16384
-_MAX_IDLE_BYTES: Final = 16 * 1024 * 1024
+_MAX_IDLE_BYTES: Final = 64 * 1024 * 1024
+
+#: Blocks that are looked at for one that nobody holds any more.
+_TRIES: Final = 4
 
 
 class BodyMemory:
@@ -27,12 +30,14 @@ class BodyMemory:
         if length < _GRAIN_BYTES:
             return bytearray(length)
         size = -(-length // _GRAIN_BYTES) * _GRAIN_BYTES
-        idle = self._idle.get(size)
-        while idle:
-            buffer = idle.popleft()
-            self._idle_bytes -= size
+        idle = self._idle.get(size, deque())
+        # The one that came back last is still in the caches; but who had it may not have let go of it yet.
+        for _ in range(min(_TRIES, len(idle))):
+            buffer = idle.pop()
             if _unheld(buffer):
+                self._idle_bytes -= size
                 return buffer
+            idle.appendleft(buffer)
         return bytearray(size)
 
     def give_back(self, buffer: bytearray) -> None:
@@ -40,11 +45,18 @@ class BodyMemory:
         size = len(buffer)
         if size < _GRAIN_BYTES or size > _MAX_IDLE_BYTES:
             return
-        if self._idle_bytes + size > _MAX_IDLE_BYTES:
-            self._idle.clear()  # sizes of requests that come no more, perhaps
-            self._idle_bytes = 0
-        self._idle.setdefault(size, deque()).append(buffer)
+        idle = self._idle.setdefault(size, deque())
+        idle.append(buffer)
         self._idle_bytes += size
+        if self._idle_bytes > _MAX_IDLE_BYTES:
+            self._drop_another(size)
+
+    def _drop_another(self, size: int) -> None:
+        """Let go of the oldest block of another size, for these may come no more; of this size otherwise."""
+        others = (each for each, idle in self._idle.items() if idle and each != size)
+        dropped = next(others, size)
+        self._idle[dropped].popleft()
+        self._idle_bytes -= dropped
 
 
 class Landing:

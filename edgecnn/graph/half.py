@@ -19,7 +19,7 @@ from onnxconverter_common.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to
 
 from edgecnn.errors import QuantizationError
 from edgecnn.graph.index import GraphIndex, attribute
-from edgecnn.quantize.guards import half_constants, require_nodes
+from edgecnn.graph.reading import half_constants, require_nodes
 
 __all__ = ["LARGEST_HALF", "to_half"]
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from dataclasses import dataclass
 
 from edgecnn.errors import EngineUnavailableError
 
-__all__ = ["cuda_devices"]
+__all__ = ["Gpu", "cuda_gpus"]
 
 _NAME_BYTES = 256
+
+#: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR, of cuda.h.
+_CAPABILITY = (75, 76)
 
 _INSTALL = (
     "Install NVIDIA's driver (Debian: apt install nvidia-driver; Ubuntu: ubuntu-drivers install); "
@@ -17,8 +21,21 @@ _INSTALL = (
 )
 
 
-def cuda_devices() -> tuple[str, ...]:
-    """The names of the GPUs that this process may use, in CUDA's order (``CUDA_VISIBLE_DEVICES`` counts).
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that this process may use.
+
+    Attributes:
+        name: "NVIDIA H200".
+        compute_capability: "9.0".
+    """
+
+    name: str
+    compute_capability: str
+
+
+def cuda_gpus() -> tuple[Gpu, ...]:
+    """The GPUs that this process may use, in CUDA's order (``CUDA_VISIBLE_DEVICES`` counts); never empty.
 
     Raises:
         EngineUnavailableError: there is no driver, it does not work, or it has no GPU.
@@ -31,7 +48,7 @@ def cuda_devices() -> tuple[str, ...]:
         raise EngineUnavailableError(
             "NVIDIA's driver is here and shows this process no GPU.", "Check CUDA_VISIBLE_DEVICES."
         )
-    return tuple(_name(driver, index) for index in range(count.value))
+    return tuple(_gpu(driver, index) for index in range(count.value))
 
 
 def _library() -> ctypes.CDLL:
@@ -53,8 +70,15 @@ def _require(driver: ctypes.CDLL, status: int) -> None:
     raise EngineUnavailableError(f"NVIDIA's driver finds no GPU that it can use: {said}.", _INSTALL)
 
 
-def _name(driver: ctypes.CDLL, index: int) -> str:
+def _gpu(driver: ctypes.CDLL, index: int) -> Gpu:
     device, name = ctypes.c_int(), ctypes.create_string_buffer(_NAME_BYTES)
     _require(driver, driver.cuDeviceGet(ctypes.byref(device), index))
     _require(driver, driver.cuDeviceGetName(name, _NAME_BYTES, device))
-    return name.value.decode(errors="replace")
+    capability = ".".join(str(_attribute(driver, kind, device)) for kind in _CAPABILITY)
+    return Gpu(name.value.decode(errors="replace"), capability)
+
+
+def _attribute(driver: ctypes.CDLL, kind: int, device: ctypes.c_int) -> int:
+    found = ctypes.c_int()
+    _require(driver, driver.cuDeviceGetAttribute(ctypes.byref(found), kind, device))
+    return found.value
