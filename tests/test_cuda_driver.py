@@ -69,5 +69,5 @@ def test_a_machine_without_a_driver_says_how_to_get_one(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(EngineUnavailableError, match="no NVIDIA GPU that works here") as caught:
-        OrtCudaEngine.check()
+        cuda_driver.cuda_gpus()
     assert "apt install nvidia-driver" in caught.value.remedy

@@ -178,6 +178,8 @@ def _notes(measured: Sequence[Result]) -> list[str]:
     notes += [f"Speedup is over {name}, measured in turns with it." for name in _baselines(measured)]
     if any(result.ratio is not None and not result.ratio.distinct for result in measured):
         notes.append("~: the interval holds 1.")
+    if any(result.stages_ms is not None and result.stages_ms.copy is not None for result in measured):
+        notes.append("p50 to images/s hold the copies to and from the GPU; the stage 'run' does not.")
     notes += dict.fromkeys(f"While it ran, {result.gpu}." for result in measured if result.gpu is not None)
     energy = {result.energy_note for result in measured if result.energy_note is not None}
     if energy and all(result.energy_j_per_image is None for result in measured):

@@ -142,10 +142,10 @@ def _models(
             )
         )
     names = [model.name for model in found]
-    for name in names:
-        if names.count(name) > 1:
+    for each in names:
+        if names.count(each) > 1:
             raise UsageError(
-                f"{names.count(name)} models are named {name!r}.", "Give them names: MODEL=NAME."
+                f"{names.count(each)} models are named {each!r}.", "Give them names: MODEL=NAME."
             )
     return tuple(found)
 

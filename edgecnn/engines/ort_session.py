@@ -20,9 +20,11 @@ __all__ = ["ERRORS", "Providers", "open_session", "require_names", "run_failure"
 #: Names of execution providers, alone or with their options.
 Providers = Sequence[str | tuple[str, dict[str, Any]]]
 
-#: All that ONNX Runtime raises of its own; they share no base class.
-ERRORS: tuple[type[Exception], ...] = tuple(
-    kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+#: All that ONNX Runtime raises of its own, which share no base class, and what it makes of C++ exceptions.
+ERRORS: tuple[type[Exception], ...] = (
+    *(kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+    RuntimeError,
+    ValueError,
 )
 
 #: What a refusal's text speaks of -> what to do about it; the first that matches counts.
@@ -75,7 +77,8 @@ def open_session(model: Path | bytes, settings: SessionOptions, providers: Provi
     """
     try:
         source = model if isinstance(model, bytes) else str(model)
-        return InferenceSession(source, settings, providers=list(providers))
+        # Unless told otherwise, it prints what a provider failed with, and goes on with another.
+        return InferenceSession(source, settings, providers=list(providers), enable_fallback=0)
     except ERRORS as error:
         default = "Check the model with onnx.checker, or export it again."
         remedy = next((text for pattern, text in _REMEDIES if re.search(pattern, str(error))), default)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ from edgecnn.spec import Precision
 __all__ = ["PlanEngine"]
 
 
-class PlanEngine(OpenEngine):
+class PlanEngine(OpenEngine, ABC):
     """Runs a plan, or an ONNX file of which it builds one first: once, as plans are kept in the cache.
 
     ``run`` copies through pinned memory, in a stream of its own for each of ``options.streams`` calls at the
@@ -99,9 +100,9 @@ class PlanEngine(OpenEngine):
         trt, _, gpu = _machine(cls.flavour, 0)
         return _info(cls.flavour, trt, gpu, "fp32", 1)
 
+    @abstractmethod
     def _contexts(self, cuda: CudaRuntime, scope: Scope, plan: OpenedPlan, *, graphs: bool) -> Contexts:
         """What makes the contexts of one lane."""
-        raise NotImplementedError
 
     def _infer(self, batch: Batch) -> NDArray[Any]:
         return self._with_lane(batch, Lane.run)

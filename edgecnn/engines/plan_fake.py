@@ -123,10 +123,6 @@ class FakeTensorRt:
             raise TypeError("pybind11::init(): factory function returned nullptr")
         return _Runtime(self, logger)
 
-    def nptype(self, dtype: str) -> type[np.generic]:
-        """Numpy's type."""
-        return np.dtype(dtype).type
-
 
 class _Runtime:
     def __init__(self, trt: FakeTensorRt, logger: Any) -> None:  # noqa: ANN401 - likewise
@@ -155,8 +151,9 @@ class _Engine:
     def get_tensor_name(self, index: int) -> str:
         return (self._plan.input, self._plan.output)[index]
 
-    def get_tensor_dtype(self, name: str) -> str:
-        return self._plan.dtype if name == self._plan.input else "float32"
+    def get_tensor_dtype(self, name: str) -> SimpleNamespace:
+        dtype = self._plan.dtype if name == self._plan.input else "float32"
+        return SimpleNamespace(name={"float32": "FLOAT", "float16": "HALF", "uint8": "UINT8"}[dtype])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         taken = self._plan.input_shape

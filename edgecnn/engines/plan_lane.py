@@ -117,9 +117,17 @@ class Lane:
         work()  # TensorRT does once what a new shape asks for; that must not become part of the graph
         self._cuda.synchronise(self._stream)
         with Scope() as scope:
-            executable = record_graph(self._cuda, scope, self._stream, work)
+            executable = self._graph(scope, work)
             recorded = self._recorded[images] = _Recorded(executable, context, scope.hand_over())
         return recorded
+
+    def _graph(self, scope: Scope, work: Callable[[], object]) -> int:
+        try:
+            return record_graph(self._cuda, scope, self._stream, work)
+        except EngineError as error:
+            raise EngineError(
+                error.problem, f"It may run without a CUDA graph: graph=off. {error.remedy}"
+            ) from error
 
     def _queue_plain(self, images: int) -> None:
         if images != self._shaped:
@@ -171,8 +179,7 @@ class Lane:
 
     def _drop_contexts(self) -> None:
         """Contexts first, then the memory that they use."""
+        dropped, self._recorded, self._context = self._recorded, OrderedDict(), None
         with Scope() as scope:
-            for recorded in self._recorded.values():
+            for recorded in dropped.values():
                 scope.on_close(recorded.scope.close)
-        self._recorded.clear()
-        self._context = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,9 @@ __all__ = ["PlanModel", "Port", "read_model"]
 
 #: Only the first profile is used: edgecnn builds no other.
 _PROFILE = 0
+
+#: TensorRT's names of data types -> numpy's.
+_DTYPES = {"FLOAT": "float32", "HALF": "float16", "UINT8": "uint8", "INT8": "int8", "INT32": "int32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,10 @@ class PlanModel:
     activation_bytes: int
 
 
-def read_model(trt: ModuleType, engine: Any, spec: ModelSpec, origin: str) -> PlanModel:  # noqa: ANN401 - no types
+def read_model(engine: Any, spec: ModelSpec, origin: str) -> PlanModel:  # noqa: ANN401 - no types
     """What ``engine`` is, checked against ``spec``.
 
     Args:
-        trt: ``tensorrt`` or ``tensorrt_rtx``.
         engine: an ``ICudaEngine``.
         spec: what the plan's file says of it.
         origin: that file.
@@ -78,8 +79,8 @@ def read_model(trt: ModuleType, engine: Any, spec: ModelSpec, origin: str) -> Pl
     return PlanModel(
         engine=engine,
         origin=origin,
-        input=_port(trt, engine, spec.input, origin),
-        output=_port(trt, engine, spec.output, origin),
+        input=_port(engine, spec.input, origin),
+        output=_port(engine, spec.output, origin),
         least=least,
         most=most,
         activation_bytes=int(engine.device_memory_size_v2),
@@ -94,10 +95,10 @@ def _batches(engine: Any, name: str) -> tuple[int, int]:  # noqa: ANN401
     return least, most
 
 
-def _port(trt: ModuleType, engine: Any, tensor: TensorSpec, origin: str) -> Port:  # noqa: ANN401
+def _port(engine: Any, tensor: TensorSpec, origin: str) -> Port:  # noqa: ANN401
     shape = tuple(engine.get_tensor_shape(tensor.name))
-    dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(tensor.name)))
-    if dtype != np.dtype(tensor.dtype) or not _agree(shape, tensor.shape):
+    dtype = _DTYPES.get(engine.get_tensor_dtype(tensor.name).name, "unknown")
+    if dtype != tensor.dtype or not _agree(shape, tensor.shape):
         raise _mismatch(
             origin, f"has {tensor.name} as {dtype}{list(shape)}", f"{tensor.dtype}{list(tensor.shape)}"
         )
@@ -106,7 +107,7 @@ def _port(trt: ModuleType, engine: Any, tensor: TensorSpec, origin: str) -> Port
             f"{origin} leaves sizes of {tensor.name} open besides the batch: {list(shape)}.",
             "Export the network again with fixed image sizes.",
         )
-    return Port(tensor.name, dtype, shape[1:])
+    return Port(tensor.name, np.dtype(dtype), shape[1:])
 
 
 def _agree(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

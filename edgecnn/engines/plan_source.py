@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,9 @@ _LOG = logging.getLogger(__name__)
 
 _SILENT = "it does not say why"
 
+#: "[checkMacros.cpp::catchCudaError::250] ", and "In catchCudaError at /_src/common/checkMacros.cpp:250".
+_PLACE_IN_CODE = re.compile(r"\[\w+\.cpp::\w+::\d+\] |In \w+ at \S+:\d+ ?")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedPlan:
@@ -49,7 +53,24 @@ class OpenedPlan:
 
     def said(self) -> str:
         """The last error that TensorRT logged."""
-        return self.log.last_error(_SILENT)
+        return _said(self.log)
+
+    def new_context(self, how: object) -> Any:  # noqa: ANN401 - TensorRT has no types
+        """An execution context.
+
+        Args:
+            how: an allocation strategy, or a runtime configuration.
+
+        Raises:
+            EngineError: TensorRT makes none.
+        """
+        context = self.model.engine.create_execution_context(how)
+        if context is None:
+            raise EngineError(
+                f"{self.model.origin}: TensorRT makes no execution context: {self.said()}.",
+                "If memory is short, open fewer streams or build the plan for smaller batches (--batch).",
+            )
+        return context
 
 
 def open_plan(
@@ -81,7 +102,7 @@ def open_plan(
     logger = attach_log(trt, log)
     runtime, engine = _deserialised(trt, logger, log, plan)
     _require_precision(trt, engine, plan)
-    model = read_model(trt, engine, plan.spec.model, str(plan.path))
+    model = read_model(engine, plan.spec.model, str(plan.path))
     return OpenedPlan(plan, trt, model, log, (runtime, logger))
 
 
@@ -143,8 +164,12 @@ def _require_precision(trt: ModuleType, engine: Any, plan: Plan) -> None:  # noq
         )
 
 
+def _said(log: BuildLog) -> str:
+    return " ".join(_PLACE_IN_CODE.sub("", log.last_error(_SILENT)).split())
+
+
 def _refused(log: BuildLog, plan: Plan) -> EngineError:
     return EngineError(
-        f"TensorRT does not open {plan.path}: {log.last_error(_SILENT)}.",
+        f"TensorRT does not open {plan.path}: {_said(log)}.",
         f"Free memory of the GPU, or build the plan again: {rebuild_command(plan.spec)}",
     )

@@ -1,4 +1,4 @@
-"""One engine and the thread that drives it: batches go in, rows of scores come out on the event loop."""
+"""One engine and what drives it: batches go in, rows of scores come out on the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter_ns
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from edgecnn.preprocess import normalise
 from edgecnn.serving.batch_sizes import BatchSizes
 from edgecnn.serving.faults import ServerFailureError
 
-__all__ = ["BatchRun", "Image", "Lane", "Row"]
+__all__ = ["BatchCall", "BatchRun", "Image", "InlineLane", "Lane", "Row", "ThreadLane"]
 
 #: One image: (C, H, W) of the model's own dtype, or (H, W, C) uint8 pixels.
 Image = NDArray[Any]
@@ -48,60 +48,37 @@ class BatchRun:
     infer_ns: int
 
 
-class Lane:
-    """Runs batches one after the other in a thread of its own, so that the event loop never waits."""
+class BatchCall:
+    """One engine's calls: batches are put together, filled up to a size that is run, and taken apart."""
 
-    def __init__(self, engine: Engine, sizes: BatchSizes, observe: Callable[[BatchRun], None]) -> None:
-        """Start the thread; the caller keeps and closes the engine.
+    def __init__(self, engine: Engine, sizes: BatchSizes) -> None:
+        """The caller keeps and closes the engine.
 
         Args:
-            engine: open; it must allow parallel runs if other lanes use it as well.
-            sizes: which batches are run; what is missing to one is filled up.
-            observe: told of each batch, on the event loop.
+            engine: open.
+            sizes: which batches are run.
         """
         self._engine = engine
         self._sizes = sizes
-        self._observe = observe
-        self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[tuple[list[Image], asyncio.Future[Sequence[Row]]] | None] = SimpleQueue()
         self._buffers: dict[int, NDArray[Any]] = {}
-        self._thread = Thread(target=self._work, name=f"edgecnn-lane-{id(self):x}", daemon=True)
-        self._thread.start()
 
-    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
-        """Run one batch, of at most the largest size.
+    def rows(self, images: list[Image]) -> list[Row]:
+        """Run one batch, of at most the largest size; one row for each image.
 
-        Returns:
-            One row for each image, or :class:`ServerFailureError`.
+        Raises:
+            ServerFailureError: the engine failed.
         """
-        future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
-        self._jobs.put((images, future))
-        return future
-
-    def close(self) -> None:
-        """End the thread after what it was given."""
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while job := self._jobs.get():
-            images, future = job
-            try:
-                rows: Sequence[Row] | Exception = self._rows(images)
-            except EdgecnnError as error:
-                rows = ServerFailureError(error.problem, error.remedy)
-            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
-                rows = ServerFailureError(
-                    f"The engine failed: {type(error).__name__}: {error}.", "See the server's log."
-                )
-            self._loop.call_soon_threadsafe(self._settle, future, rows, len(images))
-
-    def _rows(self, images: list[Image]) -> list[Row]:
-        begun = perf_counter_ns()
-        batch = self._batch(images)
-        ready = perf_counter_ns()
-        scores = self._engine.run(batch)
-        ended = perf_counter_ns()
+        try:
+            begun = perf_counter_ns()
+            batch = self._batch(images)
+            ready = perf_counter_ns()
+            scores = self._engine.run(batch)
+            ended = perf_counter_ns()
+        except EdgecnnError as error:
+            raise ServerFailureError(error.problem, error.remedy) from error
+        except Exception as error:  # whatever it is, somebody waits for the answer
+            problem = f"The engine failed: {type(error).__name__}: {error}."
+            raise ServerFailureError(problem, "See the server's log.") from error
         return [Row(scores[place], ready - begun, ended - ready) for place in range(len(images))]
 
     def _batch(self, images: list[Image]) -> NDArray[Any]:
@@ -127,11 +104,93 @@ class Lane:
             self._buffers[size] = np.zeros(shape, wanted.dtype)
         return self._buffers[size]
 
-    def _settle(
-        self, future: asyncio.Future[Sequence[Row]], rows: Sequence[Row] | Exception, images: int
-    ) -> None:
-        if isinstance(rows, Exception):
-            future.set_exception(rows)
-            return
-        self._observe(BatchRun(images, rows[0].input_ns, rows[0].infer_ns))
-        future.set_result(rows)
+
+class Lane(Protocol):
+    """Where a batcher sends batches: one at a time."""
+
+    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
+        """Run one batch.
+
+        Returns:
+            One row for each image, or :class:`ServerFailureError`.
+        """
+
+    def close(self) -> None:
+        """End, after what it was given."""
+
+
+class ThreadLane:
+    """Runs batches one after the other in a thread of its own, so that the event loop never waits."""
+
+    def __init__(self, call: BatchCall, observe: Callable[[BatchRun], None]) -> None:
+        """Start the thread.
+
+        Args:
+            call: of an engine that allows parallel runs, if other lanes use it as well.
+            observe: told of each batch, on the event loop.
+        """
+        self._call = call
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[tuple[list[Image], asyncio.Future[Sequence[Row]]] | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name=f"edgecnn-lane-{id(self):x}", daemon=True)
+        self._thread.start()
+
+    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
+        """As :meth:`Lane.run`."""
+        future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
+        self._jobs.put((images, future))
+        return future
+
+    def close(self) -> None:
+        """As :meth:`Lane.close`; waits for it."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            images, future = job
+            try:
+                rows: Sequence[Row] | ServerFailureError = self._call.rows(images)
+            except ServerFailureError as error:
+                rows = error
+            self._loop.call_soon_threadsafe(_settle, future, rows, self._observe)
+
+
+class InlineLane:
+    """Runs batches on the event loop itself.
+
+    For calls that are shorter than what handing them to a thread and back costs: two wake-ups, and caches
+    that were filled on another core.
+    """
+
+    def __init__(self, call: BatchCall, observe: Callable[[BatchRun], None]) -> None:
+        """As a :class:`ThreadLane`, without a thread."""
+        self._call = call
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
+        """As :meth:`Lane.run`; done when it returns."""
+        future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
+        try:
+            rows: Sequence[Row] | ServerFailureError = self._call.rows(images)
+        except ServerFailureError as error:
+            rows = error
+        _settle(future, rows, self._observe)
+        return future
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+def _settle(
+    future: asyncio.Future[Sequence[Row]],
+    rows: Sequence[Row] | ServerFailureError,
+    observe: Callable[[BatchRun], None],
+) -> None:
+    if isinstance(rows, ServerFailureError):
+        future.set_exception(rows)
+        return
+    observe(BatchRun(len(rows), rows[0].input_ns, rows[0].infer_ns))
+    future.set_result(rows)

@@ -35,6 +35,10 @@ _GPU_BATCHES = (1, 2, 4, 8, 16, 32)
 #: A batch whose call would take longer is not tried: whoever comes next would wait for it.
 _LONGEST_CALL_MS = 100.0
 
+#: A call of one image that is shorter is made on the event loop: it keeps nobody waiting, and handing it to a
+#: thread and back costs as much CPU (0.1 to 0.2 ms: two wake-ups, and caches filled on another core).
+_INLINE_MS = 0.15
+
 #: For each of the two questions, about: which instances, and which batches.
 _SECONDS = 2.0
 
@@ -47,6 +51,8 @@ class Layout:
         engine: with its options, the threads among them.
         instances: engines side by side.
         threads: of each; None leaves them to the engine.
+        inline: the one instance runs on the event loop itself, since its calls are shorter than handing them
+            to a thread.
         sizes: of batches that may be formed, ascending.
         call_ms: median time of a call by its batch, all instances busy; empty where nothing was measured.
         images_per_s: of all instances together by batch; likewise.
@@ -55,6 +61,7 @@ class Layout:
     engine: str
     instances: int = 1
     threads: int | None = None
+    inline: bool = False
     sizes: tuple[int, ...] = (1,)
     call_ms: dict[int, float] = field(default_factory=dict)
     images_per_s: dict[int, float] = field(default_factory=dict)
@@ -132,6 +139,8 @@ def _measured(
     best = _best(
         artifact, choice, [Configuration(batch=1, instances=count, threads=each) for count, each in pairs]
     )
+    if inline := _inline(choice, settings, best):
+        return inline
     one = best[0].configuration
     batches = _batches(settings, info, best[0])
     curve = best[:1]
@@ -148,6 +157,23 @@ def _measured(
         sizes=sizes.sizes,
         call_ms=dict(sorted(call_ms.items())),
         images_per_s=dict(sorted(rates.items())),
+    )
+
+
+def _inline(choice: EngineChoice, settings: ModelSettings, measured: Sequence[Measured]) -> Layout | None:
+    """The layout of a model whose calls are shorter than handing them to a thread; None for others."""
+    if settings.instances is not None or settings.max_batch is not None or settings.max_delay_ms:
+        return None
+    single = next((each for each in measured if each.configuration.threads == 1), None)
+    if single is None or single.latency_ms.median >= _INLINE_MS:
+        return None
+    call_ms = round(single.latency_ms.median, 4)
+    return Layout(
+        engine=choice.with_threads(1).text,
+        threads=1,
+        inline=True,
+        call_ms={1: call_ms},
+        images_per_s={1: round(1e3 / call_ms, 2)},
     )
 
 
@@ -202,7 +228,7 @@ def _with_threads(choice: EngineChoice, threads: int | None) -> EngineChoice:
 def _remembered(artifact: Artifact, settings: ModelSettings, info: EngineInfo, cores: int) -> Path:
     """Where the layout of this file, asked for like this, on this machine, is kept."""
     machine = describe_environment()
-    asked = (settings.engine, settings.instances, settings.threads, settings.max_batch)
+    asked = (settings.engine, settings.instances, settings.threads, settings.max_batch, settings.max_delay_ms)
     here = (machine.cpu, cores, machine.gpu, info.name, info.version, info.device)
     digest = hashlib.sha256(msgspec.json.encode((artifact.sha256(), asked, here))).hexdigest()
     return cache_folder("layouts") / f"{digest[:32]}.json"

@@ -180,8 +180,8 @@ class ServerMetrics:
 class ModelMetrics:
     """The metrics of one version of one model. All of it is used on one event loop.
 
-    Counters are added up here and written by :meth:`flush`, before anybody reads them: one of prometheus_client's
-    takes a lock, and there are a dozen a request.
+    Counters are added up here and written by :meth:`flush`, before anybody reads them: one of
+    prometheus_client's takes a lock, and there are a dozen a request.
     """
 
     def __init__(self, server: ServerMetrics, name: str, version: str) -> None:

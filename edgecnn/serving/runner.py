@@ -12,7 +12,7 @@ from edgecnn.artifact import Artifact
 from edgecnn.engines import Engine
 from edgecnn.engines.choice import open_choice, parse_choice
 from edgecnn.serving.batcher import Batcher, BatcherSettings
-from edgecnn.serving.lane import BatchRun, Image, Lane, Row
+from edgecnn.serving.lane import BatchCall, BatchRun, Image, InlineLane, Lane, Row, ThreadLane
 from edgecnn.serving.layout import Layout
 
 __all__ = ["Runner", "open_runner"]
@@ -37,8 +37,9 @@ class Runner:
         self.layout = layout
         self.info = engines[0].info
         self._engines = engines
-        self._lanes = [
-            Lane(engines[place % len(engines)], layout.batch_sizes, observe)
+        lane = InlineLane if layout.inline else ThreadLane
+        self._lanes: list[Lane] = [
+            lane(BatchCall(engines[place % len(engines)], layout.batch_sizes), observe)
             for place in range(layout.instances)
         ]
         self.batcher = Batcher[Image, Row]([lane.run for lane in self._lanes], settings)

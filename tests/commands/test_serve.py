@@ -183,8 +183,12 @@ def test_workers_share_the_port_the_figures_and_the_loading(model: Path) -> None
         for _ in range(20):
             answer = httpx.post(f"{told['url']}/v1/predict", content=_png((0, 255, 0)))
             assert answer.json()["predictions"][0]["top"][0]["label"] == "green"
-        stats = httpx.get(f"{told['url']}/v2/models/colours/stats").json()
-        assert stats["model_stats"][0]["inference_count"] == 20
+        # What the other workers counted comes within a second.
+        while (
+            httpx.get(f"{told['url']}/v2/models/colours/stats").json()["model_stats"][0]["inference_count"]
+            < 20
+        ):
+            assert process.poll() is None
         assert (
             'edgecnn_images_total{model="colours",version="1"} 20.0'
             in httpx.get(f"{told['url']}/metrics").text

@@ -13,7 +13,7 @@ import pytest
 
 from edgecnn.engines import ENGINES, engine_type
 from edgecnn.engines.survey import runtime_clash, survey
-from edgecnn.errors import EngineUnavailableError, UsageError
+from edgecnn.errors import EngineError, EngineUnavailableError, UsageError
 
 
 @pytest.fixture
@@ -63,6 +63,18 @@ def test_the_survey_covers_every_engine() -> None:
     assert torch.opens
     assert torch.info is not None
     assert torch.problem is None
+
+
+def test_a_gpu_that_fails_while_it_is_asked_keeps_nobody_else_from_being_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise EngineError("CUDA failed in cudaSetDevice: cudaErrorECCUncorrectable.", "Start it anew.")
+
+    monkeypatch.setattr(engine_type("trt"), "check", fail)
+    found = {status.name: status for status in survey()}
+    assert "cudaErrorECCUncorrectable" in str(found["trt"].problem)
+    assert found["ort"].opens
 
 
 def test_two_builds_of_one_runtime_clash() -> None:

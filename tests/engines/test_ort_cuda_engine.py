@@ -197,3 +197,32 @@ def test_a_model_whose_arithmetic_is_left_to_the_cpu_is_refused(
     with pytest.raises(EngineError, match=r"no kernel for Conv \(2\), QLinearAdd \(1\)\.") as caught:
         OrtCudaEngine(dynamic, EngineOptions())
     assert "--engine ort" in caught.value.remedy
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_provider_that_fails_is_not_replaced_while_it_opens(
+    dynamic: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime would print the failure and go on with the CPU."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(EngineError, match="CUDA failure 2: out of memory"):
+        OrtCudaEngine(dynamic, EngineOptions())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_memory_that_cannot_be_had_is_an_error_of_the_engine(
+    dynamic: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 512")
+
+    with OrtCudaEngine(dynamic, EngineOptions()) as engine:
+        monkeypatch.setattr(ort_cuda, "_value", fail)
+        with pytest.raises(EngineError, match="Failed to allocate memory") as caught:
+            engine.run(batches(1)[0])
+        assert "smaller batch" in caught.value.remedy

@@ -14,7 +14,7 @@ from edgecnn.engines.fake import FakeEngine, pixel_sums
 from edgecnn.preprocess import normalise
 from edgecnn.serving.batch_sizes import BatchSizes
 from edgecnn.serving.faults import ServerFailureError
-from edgecnn.serving.lane import BatchRun, Image, Lane, Row
+from edgecnn.serving.lane import BatchCall, BatchRun, Image, InlineLane, Lane, Row, ThreadLane
 from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
 
 
@@ -30,6 +30,24 @@ def _spec(dtype: str = "float32") -> ModelSpec:
     )
 
 
+Kind = type[ThreadLane] | type[InlineLane]
+
+
+@pytest.fixture(params=[ThreadLane, InlineLane], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
+    """Both kinds of lane answer alike."""
+    chosen: Kind = request.param
+    monkeypatch.setitem(globals(), "KIND", chosen)
+    return chosen
+
+
+KIND: Kind = ThreadLane
+
+
+def _lane(engine: FakeEngine, sizes: tuple[int, ...], observe: Callable[[BatchRun], None]) -> Lane:
+    return KIND(BatchCall(engine, BatchSizes(sizes)), observe)
+
+
 def _run(
     engine: FakeEngine,
     sizes: tuple[int, ...],
@@ -37,7 +55,7 @@ def _run(
     observe: Callable[[BatchRun], None] = print,
 ) -> list[list[Row] | BaseException]:
     async def main() -> list[list[Row] | BaseException]:
-        lane = Lane(engine, BatchSizes(sizes), observe)
+        lane = _lane(engine, sizes, observe)
         found = await asyncio.gather(*map(lane.run, batches), return_exceptions=True)
         lane.close()
         return [each if isinstance(each, BaseException) else list(each) for each in found]
@@ -142,7 +160,7 @@ def test_an_engine_that_breaks_its_contract_ends_no_thread() -> None:
     assert isinstance(second, list)
 
 
-def test_the_event_loop_is_never_blocked() -> None:
+def test_a_thread_lane_leaves_the_event_loop_alone(kind: Kind) -> None:
     threads: list[str] = []
 
     def scores(batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,13 +168,13 @@ def test_the_event_loop_is_never_blocked() -> None:
         return pixel_sums(batch, 3)
 
     _run(FakeEngine(_spec(), scores), (1,), [_pixels(0)])
-    assert threads[0].startswith("edgecnn-lane")
+    assert threads[0].startswith("edgecnn-lane") == (kind is ThreadLane)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_closing_waits_for_what_was_given(count: int) -> None:
     async def main() -> list[bool]:
-        lane = Lane(FakeEngine(_spec()), BatchSizes((1,)), lambda _: None)
+        lane = _lane(FakeEngine(_spec()), (1,), lambda _: None)
         given = [lane.run([_pixels(seed)]) for seed in range(count)]
         await asyncio.to_thread(lane.close)
         await asyncio.sleep(0)

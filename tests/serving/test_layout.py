@@ -112,6 +112,18 @@ def test_slow_models_are_not_tried_in_batches_that_nobody_would_wait_for(
     assert {each.batch for each in asked[1]} == {1, 2}
 
 
+def test_a_call_that_is_shorter_than_a_thread_is_made_on_the_event_loop(
+    artifact: Artifact, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn.serving.layout._INLINE_MS", 2.5)
+    layout = find_layout(artifact, _settings(artifact), 2)
+    assert (layout.inline, layout.instances, layout.threads, layout.sizes) == (True, 1, 1, (1,))
+    assert layout.call_ms == {1: 2.0}
+    assert len(asked) == 1
+    assert not find_layout(artifact, _settings(artifact, instances=2), 2).inline
+    assert not find_layout(artifact, _settings(artifact, max_delay_ms=1.0), 2).inline
+
+
 def test_what_is_told_by_hand_is_not_measured(artifact: Artifact, asked: Asked) -> None:
     told = _settings(artifact, instances=3, threads=2, max_batch=6)
     expected = Layout(engine="ort:threads=2", instances=3, threads=2, sizes=(1, 2, 4, 6))

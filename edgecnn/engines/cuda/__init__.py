@@ -1,1 +1,1 @@
-"""What edgecnn needs of CUDA's runtime: memory, streams, events and graphs, checked and released."""
+"""What edgecnn needs of CUDA's runtime: memory, streams and graphs, checked and released."""

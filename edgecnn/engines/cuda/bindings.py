@@ -93,18 +93,6 @@ class Bindings:
     def destroy_stream(self, stream: int) -> None:
         self._call("cudaStreamDestroy", stream)
 
-    def create_event(self) -> int:
-        return int(self._call("cudaEventCreate"))
-
-    def record(self, event: int, stream: int) -> None:
-        self._call("cudaEventRecord", event, stream)
-
-    def elapsed_ms(self, start: int, end: int) -> float:
-        return float(self._call("cudaEventElapsedTime", start, end))
-
-    def destroy_event(self, event: int) -> None:
-        self._call("cudaEventDestroy", event)
-
     def begin_capture(self, stream: int) -> None:
         # Other threads may allocate meanwhile, for streams of their own: only this one's calls are recorded.
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal

@@ -28,7 +28,7 @@ class FakeCuda:
 
     Attributes:
         calls: names of all calls so far, in order, failed ones included.
-        live: kind of resource -> how many are not released: "device", "pinned", "stream", "event", "graph",
+        live: kind of resource -> how many are not released: "device", "pinned", "stream", "graph",
             "executable".
         selected: what ``select`` was last given.
     """
@@ -47,7 +47,6 @@ class FakeCuda:
         self._handles = count(1)
         self._resources: dict[int, tuple[str, Any]] = {}
         self._capturing: dict[int, list[Work]] = {}
-        self._time_ms = 0.0
         self._broken = False
 
     @property
@@ -108,29 +107,6 @@ class FakeCuda:
     def destroy_stream(self, stream: int) -> None:
         self._release("stream", stream, "cudaStreamDestroy")
 
-    def create_event(self) -> int:
-        self._called("cudaEventCreate")
-        return self._new("event", [None])
-
-    def record(self, event: int, stream: int) -> None:
-        self._called("cudaEventRecord")
-        mark = self._get("event", event)
-
-        def pass_by() -> None:
-            mark[0] = self._time_ms
-
-        self.queue(stream, pass_by)
-
-    def elapsed_ms(self, start: int, end: int) -> float:
-        self._called("cudaEventElapsedTime")
-        first, last = self._get("event", start)[0], self._get("event", end)[0]
-        if first is None or last is None:
-            raise cuda_failure("cudaEventElapsedTime", "cudaErrorNotReady", "device not ready")
-        return float(last - first)
-
-    def destroy_event(self, event: int) -> None:
-        self._release("event", event, "cudaEventDestroy")
-
     def begin_capture(self, stream: int) -> None:
         self._called("cudaStreamBeginCapture")
         self._require_idle(stream, "cudaStreamBeginCapture")
@@ -164,14 +140,9 @@ class FakeCuda:
         self._capturing.get(stream, queued).append(work)
 
     def kernel(self, name: str, stream: int, work: Work) -> None:
-        """Launch ``work`` as a kernel called ``name`` that takes a millisecond, and may fail as any call."""
+        """Launch ``work`` as a kernel called ``name``, which may fail as any call."""
         self._called(name)
-
-        def run() -> None:
-            self._time_ms += 1.0
-            work()
-
-        self.queue(stream, run)
+        self.queue(stream, work)
 
     def capturing(self, stream: int) -> bool:
         """Whether what is queued in ``stream`` is being recorded."""

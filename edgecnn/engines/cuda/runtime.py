@@ -8,7 +8,7 @@ __all__ = ["CudaRuntime"]
 
 
 class CudaRuntime(Protocol):
-    """Memory, streams, events and graphs of the GPU that is selected. Addresses and handles are plain ints.
+    """Memory, streams and graphs of the GPU that is selected. Addresses and handles are plain ints.
 
     Every function raises :class:`edgecnn.errors.EngineError` where CUDA does not answer with success, and
     :class:`edgecnn.errors.EngineUnavailableError` where the driver, the GPU or their versions are why.
@@ -51,18 +51,6 @@ class CudaRuntime(Protocol):
         """Wait until all that was queued has run."""
 
     def destroy_stream(self, stream: int) -> None:
-        """Give it back."""
-
-    def create_event(self) -> int:
-        """A mark for the time in a stream."""
-
-    def record(self, event: int, stream: int) -> None:
-        """Queue the mark."""
-
-    def elapsed_ms(self, start: int, end: int) -> float:
-        """Milliseconds between two marks that have been passed."""
-
-    def destroy_event(self, event: int) -> None:
         """Give it back."""
 
     def begin_capture(self, stream: int) -> None:

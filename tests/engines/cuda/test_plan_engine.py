@@ -15,6 +15,7 @@ import pytest
 
 from edgecnn.artifact import Artifact
 from edgecnn.cuda_driver import cuda_gpus
+from edgecnn.engines import plan_source
 from edgecnn.engines.base import Batch, CopyingEngine, EngineOptions, Scores
 from edgecnn.engines.fake import pixel_sums
 from edgecnn.engines.plan_engine import PlanEngine
@@ -22,6 +23,9 @@ from edgecnn.engines.plan_fake import FakePlan, FakeTensorRt
 from edgecnn.engines.trt import TrtEngine
 from edgecnn.engines.trt_rtx import TrtRtxEngine
 from edgecnn.errors import ArtifactError, EngineError, EngineUnavailableError, UsageError
+from edgecnn.plans import Plan, read_plan
+from edgecnn.plans.options import BuildOptions
+from edgecnn.plans.spec import Batches
 from edgecnn.spec import ModelSpec
 
 Machine = Callable[..., FakeTensorRt]
@@ -209,6 +213,15 @@ def test_after_a_failed_run_the_next_is_right(machine: Machine, make_plan: MakeP
             assert np.array_equal(engine.run(images(count, 1)), right(images(count, 1)))
 
 
+def test_what_cannot_be_recorded_may_run_without_a_graph(machine: Machine, make_plan: MakePlan) -> None:
+    trt = machine()
+    with opened(make_plan()) as engine:
+        begin = len(trt.cuda.calls) + 5  # select, copy, run, copy, wait
+        with pytest.raises(EngineError, match="cudaStreamBeginCapture") as caught, trt.cuda.failing_at(begin):
+            engine.run(images(2))
+    assert "graph=off" in caught.value.remedy
+
+
 def test_the_first_error_is_not_hidden_by_those_of_closing(machine: Machine, make_plan: MakePlan) -> None:
     trt = machine()
 
@@ -346,6 +359,35 @@ def test_a_plan_has_the_precision_that_it_was_built_in(
     with opened(make_plan(), precision="fp32") as engine:
         assert engine.info.precision == "fp32"
     assert not trt.cuda.live
+
+
+def test_of_an_onnx_file_a_plan_is_built_and_that_is_told_once(
+    machine: Machine,
+    make_plan: MakePlan,
+    spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine()
+    plan, asked = read_plan(make_plan(precision="fp16").path), []
+
+    def cached(artifact: Artifact, options: BuildOptions, observe: Callable[..., None]) -> Plan:
+        asked.append(options)
+        for step in range(3):
+            observe(step)
+        return plan
+
+    monkeypatch.setattr(plan_source, "cached_plan", cached)
+    with opened(Artifact(Path("tiny.onnx"), spec), batch=4, precision="fp16", device=1) as engine:
+        assert np.array_equal(engine.run(images(4)), right(images(4)))
+        assert engine.info.precision == "fp16"
+    (options,) = asked
+    assert (options.batches, options.precision, options.device) == (Batches(min=4, opt=4, max=4), "fp16", 1)
+    assert caplog.messages == [
+        "TensorRT builds a plan of tiny.onnx; that can take minutes, and is kept for the next time."
+    ]
+    with pytest.raises(UsageError, match="no plans in bf16"):
+        opened(Artifact(Path("tiny.onnx"), spec), precision="bf16")
 
 
 def test_there_is_no_such_gpu(machine: Machine, make_plan: MakePlan) -> None:
