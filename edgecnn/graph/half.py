@@ -132,7 +132,10 @@ def _require_in_range(graph: onnx.GraphProto, kept: Collection[str]) -> None:
 
 
 def _require_fits(tensor: onnx.TensorProto, node: onnx.NodeProto) -> None:
-    largest = float(np.abs(numpy_helper.to_array(tensor)).max(initial=0.0))
+    values = numpy_helper.to_array(tensor)
+    largest = float(
+        np.abs(values[~np.isinf(values)]).max(initial=0.0)
+    )  # infinity is one of float16's numbers
     if not largest <= LARGEST_HALF:
         raise QuantizationError(
             f"{tensor.name!r}, which {node.name!r} ({node.op_type}) reads, holds {largest:g}, and float16 "

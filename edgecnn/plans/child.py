@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,11 @@ from edgecnn.plans.messages import BuildJob, Built, Failed, Message
 
 __all__ = ["main"]
 
+#: A build that takes no step and next to no CPU time for so long stands still: seen when TensorRT's threads
+#: ran out of memory, and waited for each other for ever.
+_STILL_S = 120.0
+_STILL_CPU_S = 0.5
+
 
 class _Answers:
     """The way back, which TensorRT's threads share."""
@@ -34,10 +40,12 @@ class _Answers:
         """Keep standard output for messages: what libraries print goes to standard error."""
         self._out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
         self._lock = threading.Lock()
+        self.sent = 0
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def send(self, message: Message) -> None:
         with self._lock:
+            self.sent += 1
             self._out.write(msgspec.json.encode(message) + b"\n")
 
 
@@ -47,6 +55,7 @@ def main(arguments: list[str]) -> int:
     answers = _Answers()
     job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=BuildJob)
     threading.Thread(target=_end_with_the_other_side, args=(Path(job.folder),), daemon=True).start()
+    threading.Thread(target=_end_if_it_stands_still, args=(job, answers), daemon=True).start()
     result = _built(job, answers)
     answers.send(result)
     return int(isinstance(result, Failed))
@@ -57,6 +66,17 @@ def _end_with_the_other_side(folder: Path) -> None:
         pass
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
+
+
+def _end_if_it_stands_still(job: BuildJob, answers: _Answers) -> None:
+    while True:
+        before = (answers.sent, time.process_time())
+        time.sleep(_STILL_S)
+        if answers.sent == before[0] and time.process_time() - before[1] < _STILL_CPU_S:
+            problem = f"TensorRT stands still while it builds {job.called}, most likely for want of memory."
+            remedy = "Close other programs, or build for smaller batches (--batch)."
+            answers.send(Failed(unavailable=False, problem=problem, remedy=remedy))
+            os._exit(1)
 
 
 def _built(job: BuildJob, answers: _Answers) -> Built | Failed:

@@ -50,6 +50,10 @@ def parse_failure(errors: Sequence[Any], job: BuildJob, log: BuildLog) -> Engine
     more = f" There are {len(reasons) - 1} more such errors." if len(reasons) > 1 else ""
     missing = not Path(job.onnx).is_file()
     told = reason.lower()
+    if any(word in told for word in _MEMORY):
+        return EngineError(
+            f"There is not enough memory to parse {job.called}: {reason}.", "Close other programs."
+        )
     advice = next((text for word, text in _PARSER_ADVICE if word in told), _EXPORT_AGAIN)
     return EngineError(
         f"TensorRT's parser refuses {job.called}: {reason}.{more}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,10 @@ __all__ = ["Addresses", "WorkerDocument", "run_worker", "serve"]
 #: How often a worker that is one of several writes its gauges to the folder that they share.
 _SAMPLE_S = 1.0
 
+#: How long a thread that comes back from an engine waits for the interpreter at most. Python's own 5 ms,
+#: several times a call, would be longer than most calls.
+_SWITCH_S = 0.0005
+
 #: Reasons that a model counts itself, under its name.
 _COUNTED_BY_MODELS = frozenset(
     each.reason for each in (OverloadedError, UnavailableError, DeadlineError, ServerFailureError)
@@ -81,6 +86,7 @@ class _Parts:
     """What one process serves with. Made inside its event loop."""
 
     def __init__(self, config: ServingConfig, *, cores: int | None = None) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         settings = config.server
         self._settings = settings
         keys = None if settings.api_keys is None else read_api_keys(Path(settings.api_keys))

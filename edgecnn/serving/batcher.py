@@ -25,6 +25,10 @@ Answer = TypeVar("Answer")
 #: Runs one batch; the future's result has one answer for each item, in their order.
 Run = Callable[[list[Item]], "asyncio.Future[Sequence[Answer]]"]
 
+#: Seconds that a request must have left for each second that it is expected to wait: expectations err, and
+#: what expires in the queue took a place in it for nothing.
+_MARGIN = 1.5
+
 #: Weight of the newest batch in the running mean of the time per image.
 _NEWEST = 0.1
 
@@ -202,7 +206,7 @@ class Batcher(Generic[Item, Answer]):
             raise DeadlineError("The request's time had run out when it reached the queue.", "Allow it more.")
         if self._waiting + count > self._settings.max_queue:
             raise OverloadedError(f"The queue is full: {self._waiting} images wait.", wait_s)
-        if deadline is not None and now + wait_s > deadline:
+        if deadline is not None and now + _MARGIN * wait_s > deadline:
             raise OverloadedError(f"{self._waiting} images wait: the request would expire.", wait_s)
 
     async def close(self) -> None:

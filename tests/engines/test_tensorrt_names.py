@@ -12,7 +12,7 @@ import edgecnn
 
 _ENGINES = Path(edgecnn.__file__).parent / "engines"
 
-#: Files that call TensorRT while a plan is opened and run; those of TensorRT for RTX have a test of their own.
+#: Files that call TensorRT while a plan is opened and run; what RTX has besides is in its engine's tests.
 RUNNING = ("trt", "plan_source", "plan_model", "plan_lane")
 
 #: Name of a variable -> TensorRT's class of it.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import onnx
 import pytest
 
@@ -16,7 +19,7 @@ from edgecnn.errors import ArtifactError, EngineError, EngineUnavailableError, U
 from edgecnn.plans import read_plan
 from edgecnn.plans.build import build_plan, build_wanted, want
 from edgecnn.plans.flavour import TRT_RTX
-from edgecnn.plans.messages import Progress
+from edgecnn.plans.messages import BuildJob, Failed, Progress
 from edgecnn.plans.options import BuildOptions
 from edgecnn.plans.spec import Batches
 from tests.plans.conftest import GPU, spec_of, weights
@@ -159,6 +162,38 @@ def test_a_build_that_takes_too_long_is_ended(tiny: Artifact, fake_tensorrt: Ins
     with pytest.raises(EngineError, match=r"not built within 0\.5 seconds"):
         build_plan(tiny, BuildOptions(timeout_s=0.5), tmp_path / "tiny.plan")
     assert left_in(tmp_path) == []
+
+
+def test_a_build_that_stands_still_is_ended(
+    tiny: Artifact, fake_tensorrt: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As TensorRT's threads do that ran out of memory; here with a shorter limit."""
+    tensorrt = fake_tensorrt("still")
+    script = (
+        "from edgecnn.plans import child\nimport sys\n"
+        "child._STILL_S = 0.3\nsys.exit(child.main(sys.argv[1:]))"
+    )
+    job = BuildJob(
+        flavour="trt",
+        onnx=str(tiny.path),
+        called="tiny.onnx",
+        folder=str(tmp_path / "folder"),
+        plan=str(tmp_path / "x.plan"),
+        precision="fp32",
+        batches=Batches(min=1, opt=1, max=1),
+    )
+    assert tensorrt
+    (tmp_path / "job.json").write_bytes(msgspec.json.encode(job))
+    done = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "job.json")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with done:
+        assert done.stdout is not None
+        last = done.stdout.read().splitlines()[-1]
+    assert "stands still" in msgspec.json.decode(last, type=Failed).problem
+    assert done.returncode == 1
 
 
 def test_timings_of_builds_at_the_same_time_are_all_kept(

@@ -48,6 +48,9 @@ def _artifact(folder: Path, graph_of: Callable[..., ModelProto], batch: int | st
 
 Asked = list[list[Configuration]]
 
+#: A call of one image by all threads; by one it takes 2 ms.
+THREADED_MS = 1.5
+
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
@@ -60,7 +63,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         found.append(list(configurations))
         measured = []
         for each in configurations:
-            call_ms = each.batch * (2.0 if each.threads == 1 else 1.5) * (1.1 if each.batch > 1 else 1.0)
+            call_ms = (
+                each.batch * (2.0 if each.threads == 1 else THREADED_MS) * (1.1 if each.batch > 1 else 1.0)
+            )
             latencies = np.full(8, 1e6 * call_ms)
             rate = 1e3 * each.instances / call_ms
             measured.append(Measured(each, (Offline(latencies_ns=latencies, calls_per_s=rate),) * 6))
@@ -88,6 +93,14 @@ def test_it_is_measured_once_and_then_remembered(artifact: Artifact, asked: Aske
     assert find_layout(artifact, _settings(artifact), 2, said.append) == layout
     assert len(asked) == 2
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(("threaded_ms", "instances"), [(0.9, 2), (0.7, 1)])
+def test_threads_on_one_call_must_gain_clearly(
+    artifact: Artifact, asked: Asked, monkeypatch: pytest.MonkeyPatch, threaded_ms: float, instances: int
+) -> None:
+    monkeypatch.setitem(globals(), "THREADED_MS", threaded_ms)
+    assert find_layout(artifact, _settings(artifact), 2).instances == instances
 
 
 def test_another_question_is_measured_anew(artifact: Artifact, asked: Asked) -> None:

@@ -2,7 +2,8 @@
 
 ``FAKE_TENSORRT`` says what goes wrong: "no-gpu", "crash", "kill", "sleep", "memory", "no-kernel", "refuse",
 "fp32" (a plan whose layers are float whatever was asked for), "silent" (a plan that lists no layers),
-"unopened", "full" (no space), "raise", "noise" (prints while it builds), "old" (no hardware level "same").
+"unopened", "full" (no space), "raise", "noise" (prints while it builds),
+"old" (no hardware level "same"), "still" (does nothing any more).
 """
 
 from __future__ import annotations
@@ -264,6 +265,8 @@ class Builder:
             self._logger.log(1, "Error Code 2: OutOfMemory (Requested size was 1 GB)")
         elif _WRONG == "no-kernel":
             self._logger.log(1, "Could not find any implementation for node layer1/Conv.")
+        elif _WRONG == "still":
+            time.sleep(3600)
         while _WRONG == "sleep":
             monitor.step_complete("Timing", 0)
             time.sleep(0.01)
