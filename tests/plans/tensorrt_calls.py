@@ -48,7 +48,9 @@ def used_names(path: Path) -> Iterator[tuple[str, str]]:
 
 def _used(node: ast.Attribute) -> Iterator[tuple[str, str]]:
     owner = node.value
-    if isinstance(owner, ast.Name) and owner.id == "trt" and not node.attr.startswith("__"):
+    if node.attr.startswith("__"):
+        return
+    if isinstance(owner, ast.Name) and owner.id == "trt":
         yield node.attr, ""
     elif isinstance(owner, ast.Name) and owner.id in RECEIVERS:
         yield RECEIVERS[owner.id], node.attr

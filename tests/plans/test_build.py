@@ -168,7 +168,7 @@ def test_a_build_that_stands_still_is_ended(
     tiny: Artifact, fake_tensorrt: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As TensorRT's threads do that ran out of memory; here with a shorter limit."""
-    tensorrt = fake_tensorrt("still")
+    fake_tensorrt("still")
     script = (
         "from edgecnn.plans import child\nimport sys\n"
         "child._STILL_S = 0.3\nsys.exit(child.main(sys.argv[1:]))"
@@ -182,7 +182,6 @@ def test_a_build_that_stands_still_is_ended(
         precision="fp32",
         batches=Batches(min=1, opt=1, max=1),
     )
-    assert tensorrt
     (tmp_path / "job.json").write_bytes(msgspec.json.encode(job))
     done = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "job.json")],

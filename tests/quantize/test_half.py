@@ -191,3 +191,15 @@ def test_exports_of_every_opset(name: str, opset: int, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, height, width, 3), dtype=np.uint8)
     expected = answers(model, pixels)
     assert np.abs(answers(half, pixels) - expected).max() < 1e-2 * np.abs(expected).max()
+
+
+def test_infinity_fits(graph_of: GraphOf) -> None:
+    """As what a maximum pads with; float16 has it."""
+    constants = {"around": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), "low": np.array(-np.inf, np.float32)}
+    model = graph_of("p = Pad(x, around, low) y = MaxPool<kernel_shape=[3, 3]>(p)", constants)
+    batch = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    answers = []
+    for each in (model, to_half(model)):
+        session = onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"])
+        answers.append(session.run(None, {"x": batch})[0])
+    np.testing.assert_allclose(answers[1], answers[0], rtol=2**-11)  # float16 rounds the input
