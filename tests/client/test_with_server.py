@@ -17,6 +17,8 @@ from edgecnn.engines import open_engine
 from edgecnn.loadtest.child_server import edgecnn_server
 from edgecnn.loadtest.tiny_model import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, slots=True)
 class _Served:

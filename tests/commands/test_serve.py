@@ -151,6 +151,7 @@ def shared_server(
         yield told["url"]
 
 
+@pytest.mark.slow
 def test_a_request_in_work_is_answered_when_the_server_is_stopped(model: Path) -> None:
     with _serving(str(model), *HOW, "--max-delay-ms", "1500", "--no-grpc") as (process, told):
         assert told["grpc"] is None
@@ -203,6 +204,7 @@ def test_workers_share_the_port_the_figures_and_the_loading(model: Path) -> None
         assert _ended(process) == 0
 
 
+@pytest.mark.slow
 def test_a_configuration_says_what_the_command_line_does_not(model: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret\n")
@@ -229,6 +231,7 @@ def test_a_configuration_says_what_the_command_line_does_not(model: Path, tmp_pa
         assert httpx.get(f"{told['url']}/v2/health/ready").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(model: Path) -> None:
     with _serving(str(model), *HOW, "--no-grpc") as (_, told):
         port = told["http"].rpartition(":")[2]
@@ -267,6 +270,7 @@ def test_wrong_usage_is_told(model: Path, arguments: tuple[str, ...], says: str)
     assert says in result.output
 
 
+@pytest.mark.slow
 def test_options_of_one_model_reach_it(model: Path) -> None:
     with _serving(f"{model}=first", f"{model}=second", *HOW, "--no-grpc") as (process, told):
         names = {each["name"] for each in httpx.post(f"{told['url']}/v2/repository/index").json()}

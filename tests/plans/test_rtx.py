@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed"),
 ]
 
-FAST = ("lenet5", "cifar_resnet20", "squeezenet1_1")
+FAST = ("lenet5", "cifar_resnet20")
 #: One of each family.
 SOME = (
     *(

@@ -93,6 +93,7 @@ def test_what_it_keeps_and_that_it_is_quiet(
     assert quantised(model) == result
 
 
+@pytest.mark.slow
 def test_settings_reach_it(model: onnx.ModelProto) -> None:
     last = next(node.name for node in reversed(model.graph.node) if node.op_type == "Gemm")
     plain, symmetric = quantised(model), quantised(model, preset="performance")

@@ -107,6 +107,7 @@ def test_a_node_stays_in_float(artifact: Artifact, place: Path) -> None:
     assert outcome.artifact.spec.precision == "mixed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["minmax", "auto"])
 def test_a_module_means_all_nodes_inside(
     recipe: RecipeName, save: Callable[..., Artifact], place: Path
@@ -239,6 +240,7 @@ def test_only_the_artifact_is_left(artifact: Artifact, place: Path) -> None:
     assert open_artifact(place).spec == outcome.artifact.spec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["auto", "entropy", "dynamic", "weights", "fp16"])
 def test_the_same_input_gives_the_same_bytes(
     recipe: RecipeName,

@@ -18,6 +18,8 @@ from edgecnn.nvml import GpuCondition
 from edgecnn.reports.result import Accuracy, LatencyMs, Result, StagesMs, Variant
 from edgecnn.spec import Parity
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 GOOD = Parity(images=32, max_abs=0.01, max_rel=2e-4, sqnr_db=70.0, top1_agreement=100.0)

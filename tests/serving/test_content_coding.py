@@ -38,6 +38,7 @@ def test_a_bomb_is_not_unpacked(coding: str) -> None:
         (gzip.compress(b"abc")[:-1], "ends too early"),
         (gzip.compress(b"abc") + b"x", "goes on"),
     ],
+    ids=["no gzip", "empty", "cut off", "too long"],
 )
 def test_a_body_in_another_coding_or_cut_off_is_refused(body: bytes, fault: str) -> None:
     with pytest.raises(BadRequestError, match=fault):

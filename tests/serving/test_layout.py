@@ -189,6 +189,7 @@ def test_an_engine_that_does_not_exist_is_named(artifact: Artifact) -> None:
         find_layout(artifact, _settings(artifact, engine="orrt"), 2)
 
 
+@pytest.mark.slow
 def test_the_real_thing_is_measured(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgecnn.serving.layout._SECONDS", 0.01)
     monkeypatch.setattr("edgecnn.serving.layout._CPU_BATCHES", (1, 2))

@@ -88,6 +88,7 @@ def test_the_same_seed_gives_the_same_network(tmp_path: Path, data: TrainData, r
     assert _equal(_state(paths[0]), _state(paths[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_resumed_run_is_the_uninterrupted_one(
     optimizer: Any, tmp_path: Path, data: TrainData, recorder: Any

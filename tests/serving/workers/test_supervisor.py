@@ -17,6 +17,8 @@ import pytest
 from edgecnn.errors import UsageError
 from edgecnn.serving.workers.settings import WorkerError
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., Any]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
