@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -45,6 +46,11 @@ class RunSettings:
     threads: int | None = None
     max_batch: int | None = None
     max_delay_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("instances", "threads", "max_batch"):
+            _require(name, getattr(self, name), least=1)
+        _require("max_delay_ms", self.max_delay_ms, least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +131,15 @@ class ServerSettings:
     model_control: bool = False
     access_log: bool = False
     memory_limit_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("port", "grpc_port"):
+            _require(name, getattr(self, name), least=0, most=65535)
+        for name in ("workers", "max_queue", "max_images", "max_pixels", "max_connections"):
+            _require(name, getattr(self, name), least=1)
+        for name in ("timeout_ms", "max_body_mb", "memory_limit_mb"):
+            _require(name, getattr(self, name), least=1e-6)
+        _require("drain_s", self.drain_s, least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +232,17 @@ def write_serving_config(config: ServingConfig, path: Path) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(encode_serving_config(config), encoding="utf-8")
+
+
+def _require(name: str, value: float | None, *, least: float, most: float = math.inf) -> None:
+    """Refuse what the option of the command line would not take either.
+
+    Raises:
+        ValueError: ``value`` is out of range; msgspec makes it an error of the document.
+    """
+    if value is not None and not least <= value <= most:
+        wanted = f"from {least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+        raise ValueError(f"{name} is {value:g}, and must be {wanted}")
 
 
 def _require_known(document: Mapping[str, Any], origin: str) -> None:

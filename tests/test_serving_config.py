@@ -93,8 +93,11 @@ def test_a_person_may_leave_out_what_has_a_default() -> None:
         ("[server]\nmax_qeue = 3", "Did you mean max_queue"),
         ('schema = "edgecnn.serve/9"', "'edgecnn.serve/9', and this edgecnn reads 'edgecnn.serve/1'"),
         ("[[model]]\npath = 1", "path"),
+        ('[[model]]\npath = "m"\ninstances = 0', "instances is 0, and must be 1 or more"),
+        ("[server]\nport = 99999", "port is 99999, and must be from 0 to 65535"),
+        ("[server]\ntimeout_ms = -1", "timeout_ms is -1"),
     ],
-    ids=["no TOML", "missing", "misspelt", "version", "type"],
+    ids=["no TOML", "missing", "misspelt", "version", "type", "no instance", "port", "timeout"],
 )
 def test_what_cannot_be_read_is_told(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says.replace("[", r"\[")):

@@ -45,7 +45,7 @@ class ConnectionSettings:
 
     def headers(self) -> dict[str, str]:
         """Of every request."""
-        return {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
+        return {} if self.api_key is None else {"authorization": f"Bearer {self.api_key.strip()}"}
 
     def limits(self) -> httpx.Limits:
         """Of the pool of connections."""

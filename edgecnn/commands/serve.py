@@ -120,6 +120,7 @@ def serve_command(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN40
         raise UsageError(
             "There is nothing to serve.", "Name a model, or give --repository DIR or --config FILE."
         )
+    _require_names(config.model)
     verbose = terminal.verbosity >= 0
     if config.server.workers > 1:
         _supervise(config, terminal, verbose=verbose)
@@ -141,13 +142,17 @@ def _models(
                 path=str(artifact.path), name=name or artifact.spec.network, spec=chosen.spec, **how
             )
         )
-    names = [model.name for model in found]
+    return tuple(found)
+
+
+def _require_names(models: tuple[ModelSettings, ...]) -> None:
+    names = [model.name or Path(model.path).stem for model in models]
     for each in names:
         if names.count(each) > 1:
             raise UsageError(
-                f"{names.count(each)} models are named {each!r}.", "Give them names: MODEL=NAME."
+                f"{names.count(each)} models are named {each!r}.",
+                "Give them names: MODEL=NAME, or name = in the configuration.",
             )
-    return tuple(found)
 
 
 def _config(options: dict[str, Any], models: tuple[ModelSettings, ...]) -> ServingConfig:
@@ -183,7 +188,7 @@ def _serve_alone(config: ServingConfig, terminal: Terminal, *, verbose: bool) ->
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         await serve(
             config,

@@ -143,14 +143,15 @@ class _Parts:
     def _observe(self, request: Request, status: int, duration_s: float) -> None:
         self.service.metrics.answered_http(request.route, duration_s)
         if request.served.refusal is not None:
-            self._count_refusal(request.served.refusal)
+            self._count_refusal(request.served.refusal, request.parameters.get("model", ""))
 
     def _note_refusal(self, error: RequestError) -> None:
         self._count_refusal(error.reason)
 
-    def _count_refusal(self, reason: str) -> None:
+    def _count_refusal(self, reason: str, model: str = "") -> None:
         if reason not in _COUNTED_BY_MODELS:
-            self.service.metrics.refusals.labels("", reason).inc()
+            known = model if self.service.knows(model) else ""  # a label for what exists only
+            self.service.metrics.refusals.labels(known, reason).inc()
 
     def _changed(self) -> None:
         self.service.metrics.connections.set(self.http.connections)
@@ -176,11 +177,24 @@ async def serve(config: ServingConfig, ready: Callable[[Addresses], None], stop:
     try:
         http = _address(*await parts.http.listen(settings.host, settings.port))
         grpc = await parts.listen_grpc(settings.grpc_port) if settings.grpc else None
-        await parts.service.start(strict=config.repository is None)
-        ready(Addresses(http, grpc, (os.getpid(),)))
+        if await _started(parts.service, stop, strict=config.repository is None):
+            ready(Addresses(http, grpc, (os.getpid(),)))
         await stop.wait()
     finally:
         await parts.stop()
+
+
+async def _started(service: InferenceService, stop: asyncio.Event, *, strict: bool) -> bool:
+    """Load the models; False if the server is stopped meanwhile."""
+    starting = asyncio.ensure_future(service.start(strict=strict))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        return False
+    starting.result()
+    return not stop.is_set()
 
 
 async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> None:

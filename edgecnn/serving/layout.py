@@ -94,9 +94,14 @@ def find_layout(
         EngineUnavailableError: the engine cannot open on this machine.
         EngineError: the model does not run in it.
     """
+    if settings.call_ms and settings.sha256 != artifact.sha256():
+        observe(f"{settings.path} is another file than the one that was tuned: its figures are not used.")
+        settings = replace(
+            settings, instances=None, threads=None, max_batch=None, call_ms={}, images_per_s={}
+        )
     choice = parse_choice(settings.engine)
     fixed = _fixed_batch(artifact, choice)
-    if settings.call_ms and settings.sha256 == artifact.sha256():
+    if settings.call_ms:
         return _told(choice, settings, fixed, worthwhile_sizes(_within(settings.call_ms, settings.max_batch)))
     if fixed is not None or settings.max_batch is not None:
         sizes = (fixed,) if fixed is not None else _up_to(settings.max_batch or 1)

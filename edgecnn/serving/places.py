@@ -49,6 +49,13 @@ class Places:
         versions[place.model.version] = place
         self._table[place.model.name] = dict(sorted(versions.items(), key=lambda item: int(item[0])))
 
+    def remove(self, place: Place) -> None:
+        """Forget a place; requests that found it before still have it."""
+        versions = self._table[place.model.name]
+        del versions[place.model.version]
+        if not versions:
+            del self._table[place.model.name]
+
     def versions(self, name: str) -> dict[str, Place]:
         """All versions of a model, ascending; empty for an unknown one."""
         return self._table.get(name, {})

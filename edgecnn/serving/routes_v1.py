@@ -166,6 +166,8 @@ def _top_k(request: Request, classes: int) -> int:
 
 def _images(request: Request, max_images: int) -> list[_Named]:
     """The images of a request, each with its file's name."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaTypeError("/v1/predict takes no compressed bodies.", "Send the image as it is.")
     media_type = request.media_type
     if media_type == "multipart/form-data":
         parts = parse_form(request.headers["content-type"], request.body, max_images)

@@ -85,7 +85,7 @@ class _V2:
 
     async def ready(self, _request: Request) -> Response:
         if not self.service.ready():
-            raise UnavailableError("The server is not ready.", "It is starting or stopping: try again later.")
+            raise _unready(self.service)
         return json_response({"ready": True})
 
     async def model_ready(self, request: Request) -> Response:
@@ -147,6 +147,20 @@ class _Control(msgspec.Struct):
 
 
 _CONTROL: Final = msgspec.json.Decoder(_Control)
+
+
+def _unready(service: Service) -> UnavailableError:
+    """Why a server is not ready."""
+    failed = [
+        f"{state.name} (version {state.version}): {state.reason}"
+        for state in service.index()
+        if state.state == "UNAVAILABLE"
+    ]
+    if not failed:
+        return UnavailableError("The server is not ready.", "It is starting or stopping: try again later.")
+    return UnavailableError(
+        f"The server is not ready: {'; '.join(failed)}.", "Replace the model's file and load it, or restart."
+    )
 
 
 def _control(request: Request) -> _Control:

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgecnn.artifact import Artifact, open_artifact
 from edgecnn.environment import usable_cores
-from edgecnn.errors import EdgecnnError, SpecMissingError
+from edgecnn.errors import EdgecnnError, SpecMissingError, UsageError
 from edgecnn.foreign import adopt
 from edgecnn.serving.batcher import BatcherSettings
 from edgecnn.serving.decoding import DecodingPool
@@ -21,13 +21,16 @@ from edgecnn.serving.layout import Layout, find_layout
 from edgecnn.serving.metrics import ModelStatistics, ServerMetrics
 from edgecnn.serving.model import ServedModel, State
 from edgecnn.serving.places import Place, Places
-from edgecnn.serving.repository import scan
+from edgecnn.serving.repository import MODEL_FILE, scan
 from edgecnn.serving.runner import Runner, open_runner
 from edgecnn.serving_config import ModelSettings, RunSettings, ServingConfig
 
 __all__ = ["InferenceService", "ModelState", "Spread"]
 
 _LOG = logging.getLogger("edgecnn.serving")
+
+#: What requests that have found a version still get to bring it their images, once its file is gone.
+_GRACE_S = 1.0
 
 #: Tells all workers, this one included, and returns their answers; one that failed has the key "error".
 Spread = Callable[[dict[str, Any]], Awaitable[list[dict[str, Any]]]]
@@ -54,7 +57,7 @@ class InferenceService:
             cores: that the models may use; all usable ones if None.
 
         Raises:
-            UsageError: the repository is no folder.
+            UsageError: the repository is no folder, or holds no model and clients cannot load one.
         """
         self._config = config
         self._settings = config.server
@@ -73,7 +76,13 @@ class InferenceService:
         for settings in config.model:
             self._add(settings.name or Path(settings.path).stem, "1", settings, eager=True)
         if config.repository is not None:
-            for name in scan(Path(config.repository.path)):
+            names = scan(Path(config.repository.path))
+            if not names and not config.server.model_control:
+                raise UsageError(
+                    f"{config.repository.path} holds no model.",
+                    f"A repository holds NAME/VERSION/{MODEL_FILE}, such as resnet50/1/{MODEL_FILE}.",
+                )
+            for name in names:
                 self._look(name)
 
     async def start(self, *, strict: bool) -> None:
@@ -131,6 +140,10 @@ class InferenceService:
             if model.state == "READY" or not ready_only
         ]
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a model of that name."""
+        return bool(self._places.versions(name))
+
     def default_name(self) -> str:
         """The name of the one model.
 
@@ -181,17 +194,18 @@ class InferenceService:
         """
         name = message.get("load") or message.get("unload") or ""
         self._look(name)
-        versions = self._places.versions(name)
-        if not versions:
-            self._places.find(name)
-        for place in versions.values():
+        self._places.find(name)
+        gone = self._forget_gone(name)
+        self._look(name)
+        for place in list(self._places.versions(name).values()):
             place.wanted = "load" in message
             if not place.wanted:
                 await self._unload(place, "it was unloaded")
-            elif not Path(place.settings.path).is_file():
-                await self._unload(place, f"{place.settings.path} is gone")
             elif place.eager or place.model.state == "READY":
                 await self._try_load(place)
+        for place in gone:
+            await asyncio.sleep(_GRACE_S)
+            await self._unload(place, f"{place.settings.path} is gone")
         return {}
 
     def statistics(self, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
@@ -230,6 +244,15 @@ class InferenceService:
         for answer in answers:
             if "error" in answer:
                 raise UnavailableError(str(answer["error"]), "See the server's log.")
+
+    def _forget_gone(self, name: str) -> list[Place]:
+        """Take versions whose files are gone out of the table; they are still loaded."""
+        repository = self._config.repository
+        places = [] if repository is None else self._places.versions(name).values()
+        gone = [place for place in places if not Path(place.settings.path).is_file()]
+        for place in gone:
+            self._places.remove(place)
+        return gone
 
     def _look(self, name: str) -> None:
         """Take note of the versions that the repository has of a model; the newest is loaded at once."""

@@ -126,12 +126,23 @@ def test_it_labels_images_and_ends_orderly(model: Path) -> None:
         ({"content": b"no image"}, 400, "not an image that edgecnn reads"),
         ({"content": _png((1, 2, 3))[:45]}, 400, "damaged or truncated"),
         ({"json": {"a": 1}}, 415, "/v2/models"),
+        ({"content": b"x", "headers": {"content-encoding": "br"}}, 415, "no compressed bodies"),
         ({"content": _png((1, 2, 3)), "params": {"top_k": "0"}}, 400, "from 1 to 3"),
         ({"content": _png((1, 2, 3)), "params": {"top_k": "many"}}, 400, "top_k is 'many'"),
         ({"files": {"a": (None, b"text")}}, 400, "holds no file"),
         ({"files": {"a": ("a.png", b"oh")}}, 400, "not an image"),
     ],
-    ids=["empty", "no image", "truncated", "JSON", "top_k 0", "top_k text", "no file", "one bad file"],
+    ids=[
+        "empty",
+        "no image",
+        "truncated",
+        "JSON",
+        "compressed",
+        "top_k 0",
+        "top_k text",
+        "no file",
+        "one bad file",
+    ],
 )
 def test_what_cannot_be_answered_is_told(
     shared_server: str, send: dict[str, Any], status: int, says: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,11 @@ def test_figures_of_tune_are_taken_for_the_file_that_they_were_measured_on(
     layout = find_layout(artifact, tuned, 2)
     assert layout.sizes == (1, 4)
     assert not asked
-    other = ModelSettings(path=tuned.path, sha256="0", call_ms=tuned.call_ms)
-    find_layout(artifact, other, 2)
+    said: list[str] = []
+    other = replace(tuned, sha256="0")
+    assert find_layout(artifact, other, 2, said.append).call_ms != tuned.call_ms
     assert asked
+    assert "another file" in said[0]
 
 
 def test_a_fixed_batch_is_the_only_one(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def _repository(folder: Path, **server: Any) -> ServingConfig:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("edgecnn.serving.service._GRACE_S", 0.05)
 
 
 def test_answers_are_those_of_the_engine(make: Making) -> None:
@@ -261,9 +263,17 @@ def test_a_repository_serves_its_newest_version_and_loads_others_when_asked(
         make("models/means/11/model.onnx", 11.0)
         await service.load("means")
         assert (await service.model("means")).version == "11"
+        retired = await service.model("means")
         shutil.rmtree(tmp_path / "models" / "means" / "11")
-        await service.load("means")
+        loading = asyncio.create_task(service.load("means"))
+        await asyncio.sleep(0.02)
         assert (await service.model("means")).version == "10"
+        await retired.infer([_tensor()])  # whoever had found it is still answered
+        await loading
+        assert [each.version for each in service.index()] == ["2", "10"]
+        assert service.ready()
+        with pytest.raises(UnavailableError, match="is gone"):
+            await retired.infer([_tensor()])
 
     _serving(_repository(tmp_path / "models"), use)
 
@@ -281,6 +291,9 @@ def test_one_bad_model_of_a_repository_makes_it_not_ready_and_stops_no_other(
             service.default_name()
         with pytest.raises(UnavailableError, match="does not load"):
             await service.model("bad")
+        shutil.rmtree(tmp_path / "models" / "bad")
+        await service.load("bad")
+        assert service.ready()
 
     _serving(_repository(tmp_path / "models"), use, strict=False)
 
@@ -298,6 +311,21 @@ def test_above_the_memory_limit_the_longest_unused_makes_room(tmp_path: Path, ma
         assert states == {"one": "READY", "two": "UNAVAILABLE"}
 
     _serving(_repository(tmp_path / "models", memory_limit_mb=1e-6), use)
+
+
+def test_a_repository_without_models_is_refused_unless_they_may_come(tmp_path: Path, make: Making) -> None:
+    (tmp_path / "models" / "1").mkdir(parents=True)
+    config = _repository(tmp_path / "models")
+
+    async def use(service: InferenceService) -> None:
+        make("models/means/1/model.onnx")
+        await service.load("means")
+        await (await service.model(service.default_name())).infer([_tensor()])
+
+    _serving(config, use)
+    shutil.rmtree(tmp_path / "models" / "means")
+    with pytest.raises(UsageError, match="holds no model"):
+        _serving(replace(config, server=ServerSettings()), use)
 
 
 def test_a_repository_must_be_a_folder(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ Observe = Callable[[Request, int, float], None]
 
 _LOG: Final = logging.getLogger("edgecnn.serving")
 _BACKLOG: Final = 1024
+_SETTLE_S: Final = 0.25
 _ACCEPTS_AT_ONCE: Final = 64
 _ACCEPT_PAUSE_S: Final = 1.0
 _NO_ROOM: Final = b'{"error":"The server has no room for another connection. Try again later."}'
@@ -131,9 +132,11 @@ class HttpServer:
         """
         self._stop_accepting()
         self._around.draining = True
+        end_s = self._loop.time() + timeout_s
+        # A request may be on its way on a connection that looks idle: it is answered, and told to close.
+        await asyncio.sleep(min(_SETTLE_S, timeout_s))
         for connection in tuple(self._around.connections):
             connection.drain()
-        end_s = self._loop.time() + timeout_s
         while self.connections and self._loop.time() < end_s:
             await asyncio.sleep(min(0.01, max(0.0, end_s - self._loop.time())))
         await self.close()

@@ -77,6 +77,20 @@ def test_connections_are_shed_after_their_next_answers(run: Run, staged: Staging
     run(main())
 
 
+def test_a_request_that_was_on_its_way_when_draining_began_is_answered(run: Run, staged: Staging) -> None:
+    async def main() -> None:
+        async with staged() as stage:
+            client = await stage.connect()
+            await client.ask(GET)
+            draining = asyncio.create_task(stage.server.drain(5))
+            await asyncio.sleep(0)
+            answer = await client.ask(GET)
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            await draining
+
+    run(main())
+
+
 def test_draining_answers_what_was_begun(run: Run, staged: Staging) -> None:
     async def main() -> None:
         async with staged() as stage:
