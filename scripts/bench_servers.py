@@ -7,8 +7,8 @@
 The others are installed into a virtual environment of their own (``--venv``, kept for the next run) by pip.
 Each is a small app in scripts/peers, as the server's documentation shows it: ONNX Runtime with one
 thread a process and two processes (edgecnn: two workers), Pillow and numpy for the images, one answer of five
-labels. FastAPI runs in uvicorn with uvloop and httptools and takes the body as it is; LitServe and BentoML take
-files as forms, which is how they take them. LitServe is there twice: without batching, and in batches of
+labels. FastAPI runs in uvicorn with uvloop and httptools and takes the body as it is; LitServe and BentoML
+take files as forms, which is how they take them. LitServe is there twice: without batching, and in batches of
 eight that wait 10 ms.
 Before it is measured, each must find the label that the bare engine finds.
 
