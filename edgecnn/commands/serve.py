@@ -203,11 +203,13 @@ def _serve_alone(config: ServingConfig, terminal: Terminal, *, verbose: bool) ->
 
 def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> None:
     from edgecnn.serving.app import WorkerDocument
+    from edgecnn.serving.logs import log_to_stderr
     from edgecnn.serving.metrics import forget_worker
     from edgecnn.serving.workers.listening import reserved_port
     from edgecnn.serving.workers.settings import SupervisorSettings
     from edgecnn.serving.workers.supervisor import supervise
 
+    log_to_stderr(verbose=verbose, access=False)
     server = config.server
     with reserved_port(server.host, server.grpc_port) as grpc_port:
         document = WorkerDocument(
@@ -230,7 +232,10 @@ def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> N
             forget_worker,
         )
     if not drained:
-        terminal.warn(f"Not all requests were answered within {server.drain_s:g} s (--drain-s).")
+        terminal.warn(
+            "The workers were ended before they had drained: by a second signal, or because "
+            f"{server.drain_s:g} s (--drain-s) were over."
+        )
         raise click.exceptions.Exit(1)
 
 

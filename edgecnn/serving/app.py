@@ -223,7 +223,7 @@ async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> Non
     finally:
         await parts.stop()
         sampling.cancel()
-        await taking
+        taking.cancel()  # it ends by itself only when the supervisor says so
 
 
 async def _take(channel: WorkerChannel, http: HttpServer) -> None:

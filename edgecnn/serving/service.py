@@ -97,10 +97,9 @@ class InferenceService:
         for place in [place for place in self._places if place.eager]:
             try:
                 await self._load(place)
-            except EdgecnnError as error:
+            except EdgecnnError:
                 if strict:
                     raise
-                _LOG.warning("%s, version %s: %s", place.model.name, place.model.version, error.problem)
         self._started = True
 
     async def stop(self) -> None:
@@ -308,6 +307,7 @@ class InferenceService:
                 before_bytes = _resident_bytes()
                 runner = await self._opened(artifact, place)
             except EdgecnnError as error:
+                _LOG.warning("%s, version %s, does not load: %s", model.name, model.version, error.problem)
                 if model.state != "READY":
                     model.mark("UNAVAILABLE", error.problem.rstrip("."))
                 raise
@@ -336,6 +336,7 @@ class InferenceService:
             place.model.mark("UNLOADING", reason)
             await runner.close()
             place.model.mark("UNAVAILABLE", reason)
+            _LOG.info("%s, version %s, is unloaded: %s", place.model.name, place.model.version, reason)
 
     async def _make_room(self, newest: Place) -> None:
         """Unload what was not used for longest while the models take more memory than they may."""

@@ -243,6 +243,37 @@ def test_a_configuration_says_what_the_command_line_does_not(model: Path, tmp_pa
 
 
 @pytest.mark.slow
+def test_workers_whose_model_does_not_load_end_the_start_and_say_why(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"?")
+    config = tmp_path / "server.toml"
+    config.write_text(f"""[[model]]\npath = "{tmp_path}/broken.onnx"\n[server]\nworkers = 2\n""")
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecnn", "serve", "--config", str(config), *ANYWHERE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "broken.onnx is not" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_workers_are_not_replaced_by_ones_that_do_not_load(model: Path) -> None:
+    with _serving(str(model), *HOW, "--workers", "2", "--no-grpc") as (process, told):
+        model.write_bytes(b"?")
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "is not replaced" in line:
+                break
+        assert "colours.onnx is not" in line
+        answer = httpx.post(f"{told['url']}/v1/predict", content=_png((0, 255, 0)))
+        assert answer.json()["predictions"][0]["top"][0]["label"] == "green"
+
+
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(model: Path) -> None:
     with _serving(str(model), *HOW, "--no-grpc") as (_, told):
         port = told["http"].rpartition(":")[2]
