@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from edgecnn.validate.ranking import count_tied, first_choices, probabilities
+from edgecnn.validate.ranking import count_tied, first_choices, probabilities, top_choices
 
 #: Few distinct values, so that ties are the rule.
 TIED = npst.arrays(
@@ -51,3 +51,12 @@ def test_the_softmax_of_large_logits_does_not_overflow() -> None:
 def test_probabilities_stay_as_they_are() -> None:
     scores = np.array([[0.25, 0.75]], np.float32)
     assert probabilities(scores, "probabilities").tolist() == scores.tolist()
+
+
+@given(TIED, st.sampled_from(["logits", "probabilities"]), st.integers(1, 12))
+def test_the_top_is_what_sorting_everything_gives(scores: np.ndarray, kind: str, count: int) -> None:
+    shares = probabilities(scores, kind)  # type: ignore[arg-type]
+    wanted = first_choices(scores, count)
+    for row, (chosen, found) in enumerate(top_choices(scores, kind, count)):  # type: ignore[arg-type]
+        assert chosen.tolist() == wanted[row].tolist()
+        np.testing.assert_allclose(found, shares[row, wanted[row]], rtol=1e-12)
