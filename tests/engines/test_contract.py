@@ -177,6 +177,17 @@ def test_the_batch_is_left_as_it_was_and_may_be_reused(engine: Engine) -> None:
     assert np.array_equal(scores, kept)
 
 
+def test_an_array_that_is_filled_anew_is_read_anew(engine: Engine, network: Network) -> None:
+    batch, other = random_batch(engine.spec, 2), random_batch(engine.spec, 2) * 2
+    engine.run(batch)
+    batch[:] = other
+    assert_right(engine, engine.run(batch), expected(engine, network, other))
+    for images in range(1, 4):  # at the same address, perhaps
+        batch = random_batch(engine.spec, images)
+        assert_right(engine, engine.run(batch), expected(engine, network, batch))
+        del batch
+
+
 def test_any_memory_layout_is_read_right(engine: Engine, network: Network) -> None:
     wide = random_batch(engine.spec, 6)
     frozen = wide[:2].copy()
