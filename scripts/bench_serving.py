@@ -112,6 +112,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--instances", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the instances")
     return parser.parse_args()
 
 
@@ -133,12 +134,14 @@ def _cases(arguments: argparse.Namespace, tiny: Path) -> list[Case]:
 
 
 def _rounds(case: Case, arguments: argparse.Namespace) -> list[Round]:
-    options = ["--instances", str(arguments.instances), "--threads", str(arguments.threads)]
+    each = arguments.instances // arguments.workers
+    options = ["--instances", str(each), "--threads", str(arguments.threads)]
     if case.cpu_limit_ms is not None:
         options = []  # as the server itself lays it out: a tiny model's calls are made on the event loop
     images = tuple(sorted(arguments.jpegs.rglob("*.[jJ][pP]*[gG]"))[:32]) if arguments.jpegs else ()
     found = []
     with ExitStack() as stack:
+        options += ["--workers", str(arguments.workers)]
         server = stack.enter_context(edgecnn_server({"m": case.model}, options))
         with Client(server.target.url) as client:
             metadata = client.metadata("m")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from edgecnn.errors import ImageError
 from edgecnn.preprocess import crop, decode
 from edgecnn.serving.faults import BadRequestError, OverloadedError
+from edgecnn.serving.loop_threads import LoopThreads
 from edgecnn.spec import Preprocess
 
 __all__ = ["Decoded", "DecodingPool"]
@@ -32,7 +32,7 @@ class DecodingPool:
         max_waiting: int,
         observe: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Start no thread before the first image.
+        """Start the threads, for the running event loop.
 
         Args:
             threads: how many images are decoded at the same time.
@@ -40,7 +40,7 @@ class DecodingPool:
             max_waiting: images that may wait for a thread; more are refused at once.
             observe: told the seconds of each image, on the event loop.
         """
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="edgecnn-decode")
+        self._threads = LoopThreads(threads, "edgecnn-decode")
         self._max_pixels = max_pixels
         self._max_waiting = max_waiting
         self._observe = observe
@@ -63,19 +63,20 @@ class DecodingPool:
         """
         if self._pending + len(files) > self._max_waiting:
             raise OverloadedError(f"{self._pending} images wait to be decoded.", self._pending * self._pace_s)
-        loop = asyncio.get_running_loop()
         self._pending += len(files)
         running = [
-            loop.run_in_executor(self._pool, self._decoded, file, _name(place, len(files)), preprocess)
+            self._threads.call(self._decoded, file, _name(place, len(files)), preprocess)
             for place, file in enumerate(files, 1)
         ]
         for each in running:
             each.add_done_callback(self._ended)
-        return [pixels for pixels, _ in await asyncio.gather(*running)]
+        decoded = [await running[0]] if len(running) == 1 else await asyncio.gather(*running)
+        return [pixels for pixels, _ in decoded]
 
     def close(self) -> None:
         """End the threads after what they are at; images that still wait are dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._threads.drop_waiting()
+        self._threads.close()
 
     def _decoded(self, file: bytes | memoryview, name: str, preprocess: Preprocess) -> tuple[Decoded, float]:
         begun = perf_counter()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
-from threading import Thread
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +16,7 @@ from edgecnn.errors import EdgecnnError
 from edgecnn.preprocess import normalise
 from edgecnn.serving.batch_sizes import BatchSizes
 from edgecnn.serving.faults import ServerFailureError
+from edgecnn.serving.loop_threads import LoopThreads
 
 __all__ = ["BatchCall", "BatchRun", "Image", "InlineLane", "Lane", "Row", "ThreadLane"]
 
@@ -131,30 +130,21 @@ class ThreadLane:
         """
         self._call = call
         self._observe = observe
-        self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[tuple[list[Image], asyncio.Future[Sequence[Row]]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._work, name=f"edgecnn-lane-{id(self):x}", daemon=True)
-        self._thread.start()
+        self._thread = LoopThreads(1, f"edgecnn-lane-{id(self):x}")
 
     def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
         """As :meth:`Lane.run`."""
-        future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
-        self._jobs.put((images, future))
+        future: asyncio.Future[Sequence[Row]] = self._thread.call(self._call.rows, images)
+        future.add_done_callback(self._note)
         return future
 
     def close(self) -> None:
         """As :meth:`Lane.close`; waits for it."""
-        self._jobs.put(None)
-        self._thread.join()
+        self._thread.close()
 
-    def _work(self) -> None:
-        while job := self._jobs.get():
-            images, future = job
-            try:
-                rows: Sequence[Row] | ServerFailureError = self._call.rows(images)
-            except ServerFailureError as error:
-                rows = error
-            self._loop.call_soon_threadsafe(_settle, future, rows, self._observe)
+    def _note(self, done: asyncio.Future[Sequence[Row]]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._observe(_run_of(done.result()))
 
 
 class InlineLane:
@@ -174,23 +164,17 @@ class InlineLane:
         """As :meth:`Lane.run`; done when it returns."""
         future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
         try:
-            rows: Sequence[Row] | ServerFailureError = self._call.rows(images)
+            rows = self._call.rows(images)
         except ServerFailureError as error:
-            rows = error
-        _settle(future, rows, self._observe)
+            future.set_exception(error)
+        else:
+            self._observe(_run_of(rows))
+            future.set_result(rows)
         return future
 
     def close(self) -> None:
         """Nothing is left to end."""
 
 
-def _settle(
-    future: asyncio.Future[Sequence[Row]],
-    rows: Sequence[Row] | ServerFailureError,
-    observe: Callable[[BatchRun], None],
-) -> None:
-    if isinstance(rows, ServerFailureError):
-        future.set_exception(rows)
-        return
-    observe(BatchRun(len(rows), rows[0].input_ns, rows[0].infer_ns))
-    future.set_result(rows)
+def _run_of(rows: Sequence[Row]) -> BatchRun:
+    return BatchRun(len(rows), rows[0].input_ns, rows[0].infer_ns)

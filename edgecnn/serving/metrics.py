@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,7 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from edgecnn.serving.lane import BatchRun
 
-__all__ = ["Counted", "ModelMetrics", "ModelStatistics", "ServerMetrics", "forget_worker"]
+__all__ = ["AnsweredRequest", "Counted", "ModelMetrics", "ModelStatistics", "ServerMetrics", "forget_worker"]
 
 _MODEL = ("model", "version")
 
@@ -38,6 +39,32 @@ Counted = tuple[int, int]
 
 #: What a request's time goes to, and its two ends, in the order of Triton's statistics.
 STAGES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+
+#: Events that are noted before they are counted. Between two runs of an engine the caches are cold, and each
+#: of prometheus_client's dozen counters a request takes several times what it takes in a row of them.
+_NOTED = 64
+
+
+class AnsweredRequest(NamedTuple):
+    """One request that was answered.
+
+    Attributes:
+        images: that it held.
+        total_s: all of it.
+        queue_s: waiting for an engine.
+        input_s: putting its slowest batch together.
+        infer_s: that batch in the engine.
+        protocol: by which it came.
+        at_s: when, in seconds since 1970.
+    """
+
+    images: int
+    total_s: float
+    queue_s: float
+    input_s: float
+    infer_s: float
+    protocol: str
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +107,7 @@ class ServerMetrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._models: list[ModelMetrics] = []
         self._routes: dict[str, Histogram] = {}
+        self._answered: list[tuple[str, float]] = []
         self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         own = self._registry = CollectorRegistry()
         if not self._shared:
@@ -140,9 +168,9 @@ class ServerMetrics:
 
     def answered_http(self, route: str, seconds: float) -> None:
         """One HTTP request, whatever became of it."""
-        if route not in self._routes:
-            self._routes[route] = self.request.labels(route)
-        self._routes[route].observe(seconds)
+        self._answered.append((route, seconds))
+        if len(self._answered) >= _NOTED:
+            self._count_answered()
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format, of all workers together."""
@@ -164,9 +192,17 @@ class ServerMetrics:
         return [_statistics(sums, name, version) for name, version in models]
 
     def flush(self) -> None:
-        """Write what was counted since the last time."""
+        """Write what was noted since the last time."""
+        self._count_answered()
         for model in self._models:
             model.flush()
+
+    def _count_answered(self) -> None:
+        for route, seconds in self._answered:
+            if route not in self._routes:
+                self._routes[route] = self.request.labels(route)
+            self._routes[route].observe(seconds)
+        self._answered.clear()
 
     def _everything(self) -> CollectorRegistry:
         self.flush()
@@ -180,8 +216,8 @@ class ServerMetrics:
 class ModelMetrics:
     """The metrics of one version of one model. All of it is used on one event loop.
 
-    Counters are added up here and written by :meth:`flush`, before anybody reads them: one of
-    prometheus_client's takes a lock, and there are a dozen a request.
+    What happens is noted here, and counted when there is enough of it, or by :meth:`flush`, before anybody
+    reads it.
     """
 
     def __init__(self, server: ServerMetrics, name: str, version: str) -> None:
@@ -192,6 +228,8 @@ class ModelMetrics:
         self._batch_size = server.batch_size.labels(*labels)
         self._last = server.last.labels(*labels)
         self._last_s = 0.0
+        self._runs: list[BatchRun] = []
+        self._answered: list[AnsweredRequest] = []
         self._pending: dict[Counter, float] = defaultdict(float)
         self._images = server.images.labels(*labels)
         self._stages = {
@@ -205,21 +243,15 @@ class ModelMetrics:
 
     def batch(self, run: BatchRun) -> None:
         """One run of an engine."""
-        self._compute.observe(1e-9 * (run.input_ns + run.infer_ns))
-        self._batch_size.observe(run.images)
-        runs, seconds = self._size(run.images)
-        self._pending[runs] += 1
-        self._pending[seconds] += 1e-9 * run.infer_ns
+        self._runs.append(run)
+        if len(self._runs) >= _NOTED:
+            self._count_runs()
 
-    def answered(self, images: int, stages_s: dict[str, float], now: float, protocol: str) -> None:
-        """One request that was answered, ``stages_s`` seconds in each stage, at ``now`` (since 1970)."""
-        self._queue.observe(stages_s["queue"])
-        self._last_s = now
-        pending = self._pending
-        pending[self._outcome(protocol, "answered")] += 1
-        pending[self._images] += images
-        for stage, seconds in stages_s.items():
-            self._add(stage, seconds)
+    def answered(self, request: AnsweredRequest) -> None:
+        """One request that was answered."""
+        self._answered.append(request)
+        if len(self._answered) >= _NOTED:
+            self._count_answered()
 
     def refused(self, reason: str) -> None:
         """One request that was not taken."""
@@ -236,12 +268,36 @@ class ModelMetrics:
             self._server.layout.labels(*self._labels, str(batch)).set(rate)
 
     def flush(self) -> None:
-        """Write what was counted since the last time."""
+        """Write what was noted since the last time."""
+        self._count_runs()
+        self._count_answered()
         for counter, amount in self._pending.items():
             counter.inc(amount)
         self._pending.clear()
         if self._last_s:
             self._last.set(self._last_s)
+
+    def _count_runs(self) -> None:
+        for run in self._runs:
+            self._compute.observe(1e-9 * (run.input_ns + run.infer_ns))
+            self._batch_size.observe(run.images)
+            runs, seconds = self._size(run.images)
+            self._pending[runs] += 1
+            self._pending[seconds] += 1e-9 * run.infer_ns
+        self._runs.clear()
+
+    def _count_answered(self) -> None:
+        for request in self._answered:
+            self._queue.observe(request.queue_s)
+            self._pending[self._outcome(request.protocol, "answered")] += 1
+            self._pending[self._images] += request.images
+            self._add("success", request.total_s)
+            self._add("queue", request.queue_s)
+            self._add("compute_input", request.input_s)
+            self._add("compute_infer", request.infer_s)
+            self._add("compute_output", 0.0)  # taking batches apart takes no time here
+            self._last_s = request.at_s
+        self._answered.clear()
 
     def _add(self, stage: str, seconds: float) -> None:
         count, sum_s = self._stages[stage]

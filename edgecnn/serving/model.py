@@ -25,7 +25,7 @@ from edgecnn.serving.faults import (
 )
 from edgecnn.serving.lane import Image, Row
 from edgecnn.serving.layout import Layout
-from edgecnn.serving.metrics import ModelMetrics
+from edgecnn.serving.metrics import AnsweredRequest, ModelMetrics
 from edgecnn.serving.runner import Runner
 from edgecnn.spec import ModelSpec
 
@@ -243,15 +243,18 @@ class ServedModel:
 
     def _noted(self, answered: Answered[Row], seconds: float, protocol: Protocol) -> Inference:
         rows = answered.answers
-        slowest = max(rows, key=lambda row: row.input_ns + row.infer_ns)
-        stages = {
-            "success": seconds,
-            "queue": answered.queue_s,
-            "compute_input": 1e-9 * slowest.input_ns,
-            "compute_infer": 1e-9 * slowest.infer_ns,
-            "compute_output": 0.0,
-        }
-        self.metrics.answered(len(rows), stages, time.time(), protocol)
+        slowest = rows[0] if len(rows) == 1 else max(rows, key=lambda row: row.input_ns + row.infer_ns)
+        self.metrics.answered(
+            AnsweredRequest(
+                len(rows),
+                seconds,
+                answered.queue_s,
+                1e-9 * slowest.input_ns,
+                1e-9 * slowest.infer_ns,
+                protocol,
+                time.time(),
+            )
+        )
         scores = rows[0].scores[np.newaxis] if len(rows) == 1 else np.stack([row.scores for row in rows])
         return Inference(
             scores,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -156,6 +157,10 @@ def add_v1_routes(router: Router, service: InferenceService) -> None:
 
 
 def _top_k(request: Request, classes: int) -> int:
+    if unknown := request.query.keys() - {"top_k"}:
+        raise BadRequestError(
+            f"The query has {min(unknown)[:20]!r}, which means nothing here.", "It may have top_k=NUMBER."
+        )
     text = request.query.get("top_k", [str(min(_TOP_K, classes))])[-1]
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= classes:
         raise BadRequestError(
@@ -193,7 +198,7 @@ async def _pixels(
 ) -> Sequence[NDArray[np.uint8] | BadRequestError]:
     preprocess = model.spec.preprocess
     shape = (*preprocess.crop, preprocess.channels)
-    if request.media_type == "application/octet-stream" and len(images[0]) == np.prod(shape):
+    if request.media_type == "application/octet-stream" and len(images[0]) == math.prod(shape):
         return [np.frombuffer(images[0], np.uint8).reshape(shape)]
     return await model.try_decode(images)
 

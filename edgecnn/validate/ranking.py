@@ -73,11 +73,11 @@ def top_choices(
 def _top_of(
     row: NDArray[np.float32], kind: Literal["logits", "probabilities"], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    least = np.partition(row, -count)[-count]
-    near = np.flatnonzero(row >= least)  # more than asked for where some are equal to the last of them
-    chosen = near[np.argsort(-row[near], kind="stable")][:count]
-    best = row[chosen].astype(np.float64)
+    ordered = row.copy()
+    ordered.partition(len(row) - count)
+    near = (row >= ordered[-count]).nonzero()[0]  # more than asked for where some are equal to the last
+    chosen = near[(-row[near]).argsort(kind="stable")[:count]]
     if kind == "probabilities":
-        return chosen, best
-    shares: NDArray[np.float64] = np.exp(best - best[0]) / np.exp(row.astype(np.float64) - best[0]).sum()
-    return chosen, shares
+        return chosen, row[chosen].astype(np.float64)
+    powers = np.exp(np.subtract(row, row[chosen[0]], dtype=np.float64))
+    return chosen, powers[chosen] / np.add.reduce(powers)
