@@ -8,18 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.errors import ArtifactError, SpecMissingError
 from edgecnn.spec import ModelSpec, TensorSpec, decode_spec, encode_spec
+from edgecnn.versioned import Form
 
 __all__ = [
     "MAX_SINGLE_FILE_BYTES",
-    "PLAN_VERSION",
+    "PLAN_FORM",
     "Artifact",
     "file_sha256",
     "graph_input",
@@ -34,7 +34,13 @@ __all__ = [
 SPEC_KEY = "edgecnn.spec"
 
 #: Of the JSON file beside a TensorRT plan; :mod:`edgecnn.plans.spec` has all that is in it.
-PLAN_VERSION = "edgecnn.plan/1"
+PLAN_FORM = Form(
+    schema="edgecnn.plan/1",
+    damage="cannot be read",
+    error=ArtifactError,
+    newer="build the plan again with 'edgecnn build MODEL'",
+    repair="Build the plan again: edgecnn build MODEL",
+)
 
 #: A protobuf message ends at 2 GiB; above this, weights go to a file beside the model.
 MAX_SINGLE_FILE_BYTES = 2**31 - 2**20
@@ -132,17 +138,12 @@ def save_artifact(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Artifa
     del_spec(model)
     model.metadata_props.add(key=SPEC_KEY, value=encode_spec(spec))
     superseded = set(_external_files(path))
-    try:
-        with replacing(path) as temporary:
-            if _weights_bytes(model) > MAX_SINGLE_FILE_BYTES:
-                _save_with_external_data(model, temporary, path)
-            else:
-                temporary.write_bytes(model.SerializeToString())
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space or choose another place with -o; what was there before is untouched.",
-        ) from error
+    remedy = "Free some space or choose another place with -o; what was there before is untouched."
+    with writing(path, ArtifactError, remedy), replacing(path) as temporary:
+        if _weights_bytes(model) > MAX_SINGLE_FILE_BYTES:
+            _save_with_external_data(model, temporary, path)
+        else:
+            temporary.write_bytes(model.SerializeToString())
     for stale in superseded - set(_external_files(path)):
         stale.unlink(missing_ok=True)
     return Artifact(path, spec)
@@ -223,35 +224,27 @@ class _PlanFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PlanEnvelope:
-    schema: str
-    plan: msgspec.Raw
+    plan: _PlanFacts
 
 
 def _plan_model(path: Path) -> ModelSpec:
     """From the sidecar; the plan itself is only measured here, and hashed before TensorRT gets it."""
     _require_file(path)
-    sidecar, again = plan_sidecar(path), "Build the plan again: edgecnn build MODEL"
+    sidecar = plan_sidecar(path)
     try:
-        envelope = msgspec.json.decode(sidecar.read_bytes(), type=_PlanEnvelope)
-        if envelope.schema != PLAN_VERSION:
-            raise ArtifactError(
-                f"{sidecar} is {envelope.schema!r}, and this edgecnn reads {PLAN_VERSION!r}.",
-                f"Use the edgecnn that wrote it. {again}",
-            )
-        facts = msgspec.json.decode(envelope.plan, type=_PlanFacts)
+        text = sidecar.read_bytes()
     except OSError as error:
         raise ArtifactError(
             f"{path} has no readable {sidecar.name} beside it ({error.strerror}), and nothing else tells its "
             "model, GPU and TensorRT.",
-            f"Copy both files together; edgecnn opens no plans that others made. {again}",
+            f"Copy both files together; edgecnn opens no plans that others made. {PLAN_FORM.repair}",
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{sidecar} cannot be read: {error}.", again) from error
+    facts = PLAN_FORM.from_json(text, _PlanEnvelope, origin=str(sidecar)).plan
     if (size := path.stat().st_size) != facts.plan_bytes:
         raise ArtifactError(
             f"{path} has {size:,} bytes, and its spec says {facts.plan_bytes:,}: it is cut short, or not the "
             "plan that the spec belongs to.",
-            f"Copy both files again. {again}",
+            f"Copy both files again. {PLAN_FORM.repair}",
         )
     return facts.model
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "require_writable"]
+from edgecnn.errors import EdgecnnError
+
+__all__ = ["replacing", "require_writable", "writing"]
 
 
 @contextmanager
@@ -33,6 +35,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, error: type[EdgecnnError], remedy: str) -> Iterator[None]:
+    """Say that ``path`` cannot be written, and why, where that is so inside the ``with`` block.
+
+    Args:
+        path: the file, or the folder of several.
+        error: what is raised in place of an ``OSError``.
+        remedy: what to do next.
+
+    Raises:
+        EdgecnnError: ``error``.
+    """
+    try:
+        yield
+    except OSError as failure:
+        raise error(f"{path} cannot be written: {failure.strerror or failure}.", remedy) from failure
 
 
 def require_writable(path: Path) -> None:

@@ -10,6 +10,7 @@ EdgecnnError (1)
 ├── WeightsError                weights cannot be had or do not fit
 ├── ExportError                 the exporter failed, or its result is not equal to PyTorch
 ├── DataError                   labelled data cannot be read or mapped to the model's classes
+│   ├── EmptyDataError (2)      what was given as data holds no labelled image
 │   └── ImageError              one image file cannot be used
 ├── QuantizationError           a model or its calibration data do not allow quantising it
 ├── ResultError                 a file of measurements cannot be read or written
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "DependencyMissingError",
     "EdgecnnError",
+    "EmptyDataError",
     "EngineError",
     "EngineUnavailableError",
     "ExportError",
@@ -122,6 +124,12 @@ class ExportError(EdgecnnError):
 
 class DataError(EdgecnnError):
     """Labelled data cannot be read, or cannot be mapped to the classes of the model."""
+
+
+class EmptyDataError(DataError):
+    """What was given as data holds no labelled image: most likely the wrong place was named."""
+
+    exit_code = 2
 
 
 class ImageError(DataError):

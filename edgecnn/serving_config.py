@@ -12,6 +12,7 @@ import msgspec
 
 from edgecnn.atomic import replacing
 from edgecnn.errors import UnknownNameError, UsageError
+from edgecnn.versioned import Form
 
 __all__ = [
     "SERVING_VERSION",
@@ -27,6 +28,14 @@ __all__ = [
 ]
 
 SERVING_VERSION = "edgecnn.serve/1"
+
+_FORM = Form(
+    schema=SERVING_VERSION,
+    damage="is no serving configuration",
+    error=UsageError,
+    newer="write it again with 'edgecnn tune MODEL'",
+    repair="Correct it, or write it again: edgecnn tune MODEL",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +197,8 @@ class ServingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
+    """A person may leave the version out."""
+
     schema: str = SERVING_VERSION
 
 
@@ -208,20 +219,10 @@ def decode_serving_config(text: str, *, origin: str) -> ServingConfig:
     Raises:
         UsageError: not TOML, another version, or a field that is missing or of the wrong type.
     """
-    try:
-        version = msgspec.toml.decode(text, type=_Version).schema
-        if version != SERVING_VERSION:
-            raise UsageError(
-                f"{origin}: its schema is {version!r}, and this edgecnn reads {SERVING_VERSION!r}.",
-                "Use the edgecnn that wrote it, or write it again: edgecnn tune MODEL",
-            )
+    with _FORM.reading(origin):
+        _FORM.require(msgspec.toml.decode(text, type=_Version).schema, origin)
         _require_known(msgspec.toml.decode(text), origin)
         return msgspec.toml.decode(text, type=ServingConfig, strict=False)
-    except msgspec.DecodeError as error:
-        raise UsageError(
-            f"{origin} is no serving configuration: {error}.",
-            "Correct it, or write it again: edgecnn tune MODEL",
-        ) from error
 
 
 def write_serving_config(config: ServingConfig, path: Path) -> None:

@@ -1,7 +1,7 @@
 """What travels with a model: frozen values, and their JSON form.
 
 An artifact carries a :class:`ModelSpec`, so that whoever has the file has its preprocessing, its classes
-and its provenance. The JSON form is versioned; unknown versions are refused, unknown fields are ignored.
+and its provenance. The JSON form is versioned.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from edgecnn.errors import ArtifactError
+from edgecnn.versioned import Form
 
 __all__ = [
     "SPEC_VERSION",
@@ -32,6 +33,14 @@ __all__ = [
 ]
 
 SPEC_VERSION = "edgecnn.spec/1"
+
+_FORM = Form(
+    schema=SPEC_VERSION,
+    damage="has a spec that cannot be read",
+    error=ArtifactError,
+    newer="export the model again",
+    repair="Export the model again.",
+)
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Color = Literal["RGB", "BGR", "L"]
@@ -184,6 +193,8 @@ class QuantizationSpeed:
         ms: median latency of the quantised one.
         ratio: median of the pairwise ratios float / quantised; above 1 is faster.
         ratio_spread: 10th and 90th percentile of those ratios.
+        ratio_ci95: 95 % interval of the median; where it holds 1, which of the two is faster cannot be told.
+            None in files of before it was kept.
     """
 
     engine: str
@@ -192,6 +203,7 @@ class QuantizationSpeed:
     ms: float
     ratio: float
     ratio_spread: tuple[float, float]
+    ratio_ci95: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,8 +270,9 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Versioned:
-    schema: str
+class _Opened:
+    """So far that the places in a message are those within the spec."""
+
     spec: msgspec.Raw
 
 
@@ -284,15 +297,5 @@ def decode_spec(text: str | bytes, *, origin: str) -> ModelSpec:
     Raises:
         ArtifactError: not JSON, another version, or a field that is missing or of the wrong type.
     """
-    try:
-        versioned = msgspec.json.decode(text, type=_Versioned)
-        if versioned.schema != SPEC_VERSION:
-            raise ArtifactError(
-                f"{origin}: its spec is {versioned.schema!r}, and this edgecnn reads {SPEC_VERSION!r}.",
-                "Use the edgecnn that wrote it, or export the model again.",
-            )
-        return msgspec.json.decode(versioned.spec, type=ModelSpec)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(
-            f"{origin}: its spec cannot be read: {error}.", "Export the model again."
-        ) from error
+    with _FORM.reading(origin):
+        return msgspec.json.decode(_FORM.from_json(text, _Opened, origin=origin).spec, type=ModelSpec)

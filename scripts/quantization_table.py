@@ -7,7 +7,9 @@ FOLDER is what EDGECNN_DATA names. All variants of a network are validated in on
 and timed in turns in the same process: latency ratios are the float model's median time over the variant's,
 round by round, with the 10th and 90th percentile. "Naive" is onnxruntime.quantization.quantize_static after
 its quant_pre_process: QDQ, uint8 activations, int8 weights per channel, MinMax, the same calibration images.
-NNCF's file, made for OpenVINO, is run in ONNX Runtime as the others are.
+NNCF's file, made for OpenVINO, is run in ONNX Runtime as the others are. The last column sets each of them
+against ours on the same images: how many it has right that ours has wrong, and the reverse, and how probable
+such a difference is between two that are equally good (McNemar's exact test).
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ def main() -> None:
     environment = describe_environment()
     print(f"{environment.cpu}, {environment.cores} cores, {', '.join(environment.instruction_sets or ())}")
     print(", ".join(f"{name} {version}" for name, version in environment.versions.items()), "\n")
-    print("| network | variant | top-1 % | flips +/- | agree % | speed in ort | size MB |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print("| network | variant | top-1 % | flips +/- | agree % | speed in ort | size MB | against ours (p) |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for job in _jobs(arguments):
         if not arguments.only or job.name in arguments.only:
             with tempfile.TemporaryDirectory() as folder:
@@ -95,10 +97,10 @@ def _rows(job: Job, folder: Path) -> Iterator[str]:
     )
     paths["ours, auto"] = folder / "ours.onnx"
     _edgecnn("quantize", *shared, "-o", paths["ours, auto"], may_fail=True)
-    accuracy = _accuracy(paths, job.evaluation)
+    accuracy, against = _accuracy(paths, job.evaluation), _against_ours(paths, job.evaluation)
     for name, path in paths.items():
-        size = path.stat().st_size / 1e6
-        yield f"| {job.name} | {name} | {accuracy[name]} | {_speed(paths['fp32'], path)} | {size:.1f} |"
+        cells = (job.name, name, accuracy[name], _speed(paths["fp32"], path))
+        yield f"| {' | '.join(cells)} | {path.stat().st_size / 1e6:.1f} | {against.get(name, '-')} |"
 
 
 def _naive(artifact: Artifact, calibration: LabelledImages, folder: Path) -> Path:
@@ -127,6 +129,20 @@ def _accuracy(paths: dict[str, Path], data: Path) -> dict[str, str]:
         flips = found.get("flips")
         changes = f"+{flips['gained']} / -{flips['lost']} | {found['agreement']:.1f}" if flips else "- | -"
         cells[name] = f"{found['top1']:.2f} | {changes}"
+    return cells
+
+
+def _against_ours(paths: dict[str, Path], data: Path) -> dict[str, str]:
+    """Cells of the table for the other int8 files."""
+    rivals = {name: path for name, path in paths.items() if name in ("ORT naive", "NNCF default")}
+    ours = paths["ours, auto"]
+    text = _edgecnn("validate", *rivals.values(), "--reference", ours, "--data", data, "--json", "-q")
+    results = [each for each in json.loads(text)["results"] if each["accuracy"].get("flips")]
+    cells = {}
+    for name, result in zip(rivals, results, strict=True):
+        found = result["accuracy"]
+        gained, lost = found["flips"]["gained"], found["flips"]["lost"]
+        cells[name] = f"+{gained} / -{lost} ({found['mcnemar_p']:.2f})"
     return cells
 
 

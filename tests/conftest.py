@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+    from tests.browser import Browser
 
 GraphOf = Callable[..., onnx.ModelProto]
 
@@ -85,3 +90,21 @@ def graph_of() -> GraphOf:
         return model
 
     return build
+
+
+@pytest.fixture(scope="session")
+def started_chromium() -> Iterator[Chrome]:
+    """One browser for all tests; skips those where there is none."""
+    from tests.browser import chromium  # here: a copy of this file is tried out without its neighbours
+
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def browser(started_chromium: Chrome) -> Iterator[Browser]:
+    """The browser, with nothing of a former test in it."""
+    from tests.browser import Browser
+
+    yield Browser(started_chromium)
+    started_chromium.get("about:blank")

@@ -102,6 +102,7 @@ def test_parameters_are_those_of_the_network(card: ModelCard) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would double the time
 @pytest.mark.parametrize("card", CARDS, ids=by_name)
 def test_multiply_accumulates_are_those_of_the_network(card: ModelCard) -> None:
     counts: list[int] = []

@@ -22,7 +22,13 @@ def test_every_error_is_documented_in_the_tree() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [(errors.UsageError, 2), (errors.UnknownNameError, 2), (errors.GateError, 3), (errors.ExportError, 1)],
+    [
+        (errors.UsageError, 2),
+        (errors.UnknownNameError, 2),
+        (errors.EmptyDataError, 2),
+        (errors.GateError, 3),
+        (errors.ExportError, 1),
+    ],
 )
 def test_exit_codes(kind: type[errors.EdgecnnError], code: int) -> None:
     assert kind.exit_code == code

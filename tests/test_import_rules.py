@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "edgecnn"
 #: From the ground up: a part imports itself and parts that stand earlier in this list.
 LAYERS = (
     ("errors",),
-    ("atomic", "cache", "cuda_driver", "lookup", "nvml", "statistics", "environment"),
+    ("atomic", "cache", "cuda_driver", "lookup", "nvml", "statistics", "environment", "versioned"),
     ("timing",),
     ("spec",),
     ("cards",),

@@ -20,7 +20,8 @@ from edgecnn.reports.result import Accuracy, ResultFile
 from edgecnn.reports.result_file import decode_results
 from edgecnn.statistics import paired_drop_interval
 
-pytestmark = [pytest.mark.realdata, pytest.mark.slow]
+#: Coverage would double the time of the exporter, all Python; what would be covered is so elsewhere, too.
+pytestmark = [pytest.mark.realdata, pytest.mark.slow, pytest.mark.no_cover]
 
 MIN_AGREEMENT = 97.0
 

@@ -8,6 +8,8 @@ sum may fall either way.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,10 @@ from edgecnn.artifact import open_artifact
 from edgecnn.cli import main
 from edgecnn.engines import open_engine
 
-pytestmark = [pytest.mark.realdata, pytest.mark.slow]
+#: Coverage would double the time of the exporter, all Python; what would be covered is so elsewhere, too.
+pytestmark = [pytest.mark.realdata, pytest.mark.slow, pytest.mark.no_cover]
+
+Exported = Callable[[str], Path]
 
 ENGINES = ("torch", "ort")
 
@@ -44,15 +49,19 @@ def _run(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def exported(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every network of the weights folders, exported by the command line."""
+def exported(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Name -> its artifact, exported once by the command line, and only by those who ask for it."""
     folder = tmp_path_factory.mktemp("real")
     weights = {name: real_data / "weights" / f"{name}.pth" for name in IMAGENET}
     weights |= {name: real_data / "weights_cifar10" / f"{file}.pth" for name, (file, _) in CIFAR.items()}
-    paths = {name: folder / f"{name}.onnx" for name in weights}
-    for name, path in paths.items():
+
+    @cache
+    def artifact(name: str) -> Path:
+        path = folder / f"{name}.onnx"
         _run("export", name, "--weights", weights[name], "-o", path, "-q")
-    return paths
+        return path
+
+    return artifact
 
 
 def _correct(path: Path, data: Path) -> dict[str, tuple[int, int]]:
@@ -72,24 +81,24 @@ def _correct(path: Path, data: Path) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.parametrize("name", IMAGENET)
 @pytest.mark.parametrize("images", ["eval", "eval_flickr"])
-def test_imagenet_accuracy(name: str, images: str, exported: dict[str, Path], real_data: Path) -> None:
+def test_imagenet_accuracy(name: str, images: str, exported: Exported, real_data: Path) -> None:
     expected = IMAGENET[name][:2] if images == "eval" else IMAGENET[name][2:]
-    for engine, correct in _correct(exported[name], real_data / "imagenet" / images).items():
+    for engine, correct in _correct(exported(name), real_data / "imagenet" / images).items():
         assert np.abs(np.subtract(correct, expected)).max() <= 1, (engine, correct, expected)
 
 
 @pytest.mark.parametrize("name", CIFAR)
-def test_cifar_accuracy(name: str, exported: dict[str, Path], real_data: Path) -> None:
+def test_cifar_accuracy(name: str, exported: Exported, real_data: Path) -> None:
     data = real_data / "cifar10" / "cifar10_subset.npz"
-    for engine, (top1, _) in _correct(exported[name], data).items():
+    for engine, (top1, _) in _correct(exported(name), data).items():
         assert abs(top1 - CIFAR[name][1]) <= 1, (engine, top1)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_stored_vectors(name: str, engine: str, exported: dict[str, Path], real_data: Path) -> None:
+def test_stored_vectors(name: str, engine: str, exported: Exported, real_data: Path) -> None:
     stored = np.load(real_data / "reference_io" / f"{name}.npz")
-    with open_engine(engine, open_artifact(exported[name])) as opened:
+    with open_engine(engine, open_artifact(exported(name))) as opened:
         logits = opened.run(stored["input"])
     largest, mean = REFERENCE[name]
     difference = logits - stored["logits"]

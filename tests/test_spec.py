@@ -91,6 +91,7 @@ speeds = st.builds(
     ms=positive,
     ratio=positive,
     ratio_spread=st.tuples(positive, positive),
+    ratio_ci95=st.none() | st.tuples(positive, positive),
 )
 quantizations = st.builds(
     Quantization,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgecnn.bench.load import Load, load_of, slice_seconds
-from edgecnn.bench.outcome import latency_ms, scenario_of, server_warnings
+from edgecnn.bench.outcome import late_ms, latency_gates, latency_ms, scenario_of, server_warnings
 from edgecnn.bench.plan import BenchPlan
 from edgecnn.bench.stages import with_run
 from edgecnn.bench.under_way import UnderWay

@@ -45,6 +45,8 @@ class Series:
         images_ci95: its 95 % interval; None for too few slices.
         seconds: that the slices took.
         unanswered: queries of the server scenario that were given up.
+        late_share: of the server scenario: how long the queue took to empty after the last arrival, as a
+            share of the slice; the median of the slices, since a stall of the machine delays one of them.
     """
 
     latencies_ns: NDArray[np.int64]
@@ -53,6 +55,7 @@ class Series:
     images_ci95: Interval | None
     seconds: float
     unanswered: int = 0
+    late_share: float = 0.0
 
 
 class Load(Protocol):
@@ -173,7 +176,14 @@ class _ServerLoad:
             images_ci95=mean_interval(self._opened.images_per_query * rates),
             seconds=sum(each.seconds for each in self._slices),
             unanswered=sum(each.unanswered for each in self._slices),
+            late_share=float(np.median([self._late_s(each) for each in self._slices])) / self._seconds,
         )
+
+    def _late_s(self, served: Served) -> float:
+        """Seconds from the end of a slice to its last answer, beyond those of the query that waited least."""
+        if not len(served.latencies_ns):
+            return 0.0
+        return max(0.0, served.seconds - self._seconds - 1e-9 * float(served.latencies_ns.min()))
 
 
 def _answered(served: Served) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecnn.bench.load import Series
 from edgecnn.bench.plan import BenchPlan
-from edgecnn.reports.result import LatencyMs, PercentilesCi95, Ratio, Scenario, StagesMs, Variant
+from edgecnn.reports.result import Gate, LatencyMs, PercentilesCi95, Ratio, Scenario, StagesMs, Variant
 from edgecnn.timing.loadgen_figures import LoadgenFigures
 from edgecnn.timing.percentiles import LatencySummary, summarise
 from edgecnn.timing.ratio import RoundRatio, compare_rounds
@@ -17,15 +17,21 @@ from edgecnn.timing.warmup import WarmUp
 
 __all__ = [
     "copy_warning",
+    "latency_gates",
     "latency_ms",
     "loadgen_latency_ms",
     "loadgen_scenario",
+    "late_ms",
     "ratio_to",
     "scenario_of",
     "server_warnings",
     "told_latency",
     "warm_up_warning",
 ]
+
+#: Of a slice: a queue that takes longer than this to empty after the last arrival was growing. At nine tenths
+#: of what an instance can do, five queries wait on average (M/D/1), which is less in any slice of use.
+_LATE_SHARE = 0.1
 
 
 def latency_ms(series: Series, warmed: WarmUp) -> LatencyMs | None:
@@ -145,17 +151,47 @@ def server_warnings(plan: BenchPlan, series: Series) -> list[str]:
     if not count:
         return ["No query arrived: measure for longer (--duration), or at a higher --qps."]
     warnings = []
-    if series.unanswered:
-        warnings.append(
-            f"It cannot keep up with {plan.target_qps:g} queries/s: {series.unanswered} of {count} were "
-            "given up. The latencies are lower bounds."
-        )
-    late = float(np.quantile(series.latencies_ns, 0.99, method="inverted_cdf")) * 1e-6
-    if plan.latency_bound_ms is not None and late > plan.latency_bound_ms:
+    if reason := _overload(series):
+        warnings.append(f"It cannot keep up with {plan.target_qps:g} queries/s: {reason}")
+    late = late_ms(series)
+    if plan.latency_bound_ms is not None and late is not None and late > plan.latency_bound_ms:
         warnings.append(
             f"The 99th percentile of latency is {late:.2f} ms, and the bound {plan.latency_bound_ms:g} ms."
         )
     return warnings
+
+
+def latency_gates(plan: BenchPlan, late: float | None) -> tuple[Gate, ...]:
+    """Whether the bound of latency held; empty where none was stated, or no query arrived.
+
+    Args:
+        plan: which bound.
+        late: 99th percentile of latency, in milliseconds.
+    """
+    bound = plan.latency_bound_ms
+    if bound is None or late is None:
+        return ()
+    return (Gate(name="latency_bound_ms", limit=bound, value=late, held=late <= bound),)
+
+
+def late_ms(series: Series) -> float | None:
+    """The 99th percentile of latency in milliseconds, as the server scenario is judged by: a query's own."""
+    if not len(series.latencies_ns):
+        return None
+    return float(np.quantile(series.latencies_ns, 0.99, method="inverted_cdf")) * 1e-6
+
+
+def _overload(series: Series) -> str:
+    """What shows that more queries arrive than are answered; "" where nothing does."""
+    if series.unanswered:
+        count = len(series.latencies_ns)
+        return f"{series.unanswered} of {count} were given up. The latencies are lower bounds."
+    if series.late_share > _LATE_SHARE:
+        return (
+            f"it answered {series.images_per_s:.0f} a second, and the queue grew for as long as they arrived. "
+            "The latencies depend on the duration."
+        )
+    return ""
 
 
 def _intervals(found: LatencySummary) -> PercentilesCi95:

@@ -35,7 +35,15 @@ from edgecnn.client.answers import (
 )
 from edgecnn.client.asynchronous import AsyncClient
 from edgecnn.client.blocking import Client
-from edgecnn.client.errors import AnswerError, ClientError, GaveUpError, RefusedError, UnreachableError
+from edgecnn.client.errors import (
+    AnswerError,
+    ClientError,
+    GaveUpError,
+    RefusedError,
+    TimedOutError,
+    UnreachableError,
+    UntrustedError,
+)
 from edgecnn.client.retries import RetryPolicy
 
 __all__ = [
@@ -57,7 +65,9 @@ __all__ = [
     "RetryPolicy",
     "ServerMetadata",
     "TensorMetadata",
+    "TimedOutError",
     "Times",
     "TimingsMs",
     "UnreachableError",
+    "UntrustedError",
 ]

@@ -11,7 +11,14 @@ import httpx
 import msgspec
 
 from edgecnn.client.calls import Answer, Call
-from edgecnn.client.errors import ClientError, GaveUpError, RefusedError, UnreachableError
+from edgecnn.client.errors import (
+    ClientError,
+    GaveUpError,
+    RefusedError,
+    TimedOutError,
+    UnreachableError,
+    UntrustedError,
+)
 from edgecnn.client.retries import RETRIED_STATUSES, RetryPolicy, pause_s, read_retry_after
 
 __all__ = ["Attempts", "Outcome"]
@@ -106,7 +113,7 @@ class Attempts(Generic[T]):
         """Whether it may be otherwise next time."""
         if isinstance(outcome, Answer):
             return outcome.status in RETRIED_STATUSES and not self._call.accepted(outcome.status)
-        return isinstance(outcome, _LOST) and not _of_tls(outcome)
+        return isinstance(outcome, _LOST) and _of_tls(outcome) is None
 
     def _refused(self, answer: Answer) -> RefusedError:
         said = (
@@ -127,15 +134,20 @@ class Attempts(Generic[T]):
     def _unreachable(self, error: httpx.RequestError) -> ClientError:
         what = str(error) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
-            return UnreachableError(
+            return TimedOutError(
                 f"{self._url} did not answer {self._call.method} {self._call.path} in time: {what}.",
                 "Allow more with timeout_s=... and RetryPolicy(deadline_s=...), or send less at a time.",
             )
-        if _of_tls(error):
-            return UnreachableError(
+        if isinstance(_of_tls(error), ssl.SSLCertVerificationError):
+            return UntrustedError(
                 f"{self._url} and this client do not agree on TLS: {what}.",
                 "Pass verify=ssl.create_default_context(cafile=...) with the authority that the server's "
                 "certificate is from, or verify=False to trust anybody.",
+            )
+        if _of_tls(error) is not None:
+            return UnreachableError(
+                f"{self._url} and this client do not agree on TLS: {what}.",
+                "Does the server speak TLS there? If not, its URL begins with http://.",
             )
         return UnreachableError(
             f"{self._url} cannot be reached: {what} ({self._tried()}).",
@@ -146,11 +158,11 @@ class Attempts(Generic[T]):
         return f"{self.made} attempt{'s' if self.made > 1 else ''}"
 
 
-def _of_tls(error: BaseException | None) -> bool:
-    """Whether TLS is behind it; httpx tells that only by what its error came from."""
+def _of_tls(error: BaseException | None) -> ssl.SSLError | None:
+    """The fault of TLS that is behind it, if one is; httpx tells that only by what its error came from."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error
 
 
 def _retry_after_s(outcome: Outcome) -> float | None:

@@ -3,7 +3,9 @@
 ClientError
 ├── RefusedError       the server answered, and said no
 │   └── GaveUpError    it was busy or not ready, and stayed so for as long as the retries lasted
-├── UnreachableError   no answer: no connection, a lost one, or none in time
+├── UnreachableError   no answer: no connection, or a lost one
+│   ├── UntrustedError     the server's certificate is not trusted
+│   └── TimedOutError      none in time
 └── AnswerError        an answer that is not of the protocol
 """
 
@@ -11,7 +13,15 @@ from __future__ import annotations
 
 from edgecnn.errors import EdgecnnError
 
-__all__ = ["AnswerError", "ClientError", "GaveUpError", "RefusedError", "UnreachableError"]
+__all__ = [
+    "AnswerError",
+    "ClientError",
+    "GaveUpError",
+    "RefusedError",
+    "TimedOutError",
+    "UnreachableError",
+    "UntrustedError",
+]
 
 
 class ClientError(EdgecnnError):
@@ -48,6 +58,14 @@ class GaveUpError(RefusedError):
 
 class UnreachableError(ClientError):
     """No answer: the server cannot be connected to, closed the connection, or took too long."""
+
+
+class UntrustedError(UnreachableError):
+    """The server's certificate is from no authority that is trusted, has expired, or names another host."""
+
+
+class TimedOutError(UnreachableError):
+    """The server took too long."""
 
 
 class AnswerError(ClientError):

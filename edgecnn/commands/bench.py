@@ -14,6 +14,7 @@ from edgecnn.commands.bench_tables import print_bench
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.commands.parameters import NumbersType
+from edgecnn.commands.shared_options import duration_option, engines_option, memory_option, result_option
 from edgecnn.engines.choice import parse_choices
 from edgecnn.environment import describe_environment
 from edgecnn.reports.label import label
@@ -22,9 +23,6 @@ from edgecnn.reports.result_file import encode_results, write_results
 from edgecnn.timing.scenarios import ScenarioName
 
 __all__ = ["bench"]
-
-#: Steps of the progress bar.
-_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +72,7 @@ class _Request:
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    default=("ort",),
-    show_default=True,
-    metavar="E,...",
-    help="As 'ort,openvino', 'ort:threads=1,arena=off' or 'package.module:Class'.",
-)
+@engines_option
 @click.option("--batch", type=NumbersType(), default=(), help="Images per call.  [default: 1]")
 @click.option("--threads", type=NumbersType(), default=(), help="Threads of one call.  [default: all cores]")
 @click.option(
@@ -93,9 +83,7 @@ class _Request:
     help="Of MLPerf Inference: one query after the other (p90), queries of eight images (p99), throughput, "
     "or queries that arrive by chance (p99).",
 )
-@click.option(
-    "--duration", type=float, default=5.0, show_default=True, metavar="S", help="Seconds for each variant."
-)
+@duration_option(5.0)
 @click.option("--qps", type=float, metavar="Q", help="Queries a second that arrive, of the server scenario.")
 @click.option("--latency-bound-ms", type=float, metavar="MS", help="What their 99th percentile may be.")
 @click.option(
@@ -119,8 +107,8 @@ class _Request:
     metavar="WORDS",
     help="What the others are compared with, as 'resnet50.onnx ort batch=1'.  [default: the first variant]",
 )
-@click.option("--memory/--no-memory", default=True, show_default=True, help="Measure memory, too.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result as JSON, too.")
+@memory_option
+@result_option
 @model_options
 @terminal_options
 def bench(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click's own
@@ -135,7 +123,8 @@ def bench(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - clic
     request = _Request(**options)
     plan = request.plan(terminal)
     environment = describe_environment()
-    results = tuple(_run(plan, terminal))
+    with terminal.stages("Benchmark", terminal.detail) as observe:
+        results = tuple(run_bench(plan, observe))
     document = ResultFile(environment=environment, results=results)
     if request.output is not None:
         write_results(document, request.output)
@@ -144,21 +133,6 @@ def bench(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - clic
     else:
         print_bench(terminal, results, environment)
     _report(terminal, results)
-
-
-def _run(plan: BenchPlan, terminal: Terminal) -> list[Result]:
-    with terminal.progress("Benchmark", _STEPS) as advance:
-        done, saying = 0, ""
-
-        def observe(text: str, share: float) -> None:
-            nonlocal done, saying
-            if text != saying:
-                terminal.detail(text)
-            steps = int(_STEPS * share) - done
-            done, saying = done + max(0, steps), text
-            advance(max(0, steps))
-
-        return run_bench(plan, observe)
 
 
 def _report(terminal: Terminal, results: tuple[Result, ...]) -> None:

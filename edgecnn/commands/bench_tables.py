@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edgecnn.commands.console import Column, Terminal
 from edgecnn.environment import Environment
+from edgecnn.reports.counted import counted
 from edgecnn.reports.label import label, model_names, precision_name
 from edgecnn.reports.result import Interval, LatencyMs, Result, Scenario, Variant
 
@@ -38,7 +39,7 @@ def print_bench(terminal: Terminal, results: Sequence[Result], environment: Envi
     if not measured:
         return
     parts = _telling_parts([result.variant for result in measured])
-    terminal.line(f"{environment.cpu}, {_counted(environment.cores, 'core')}. {_shared(measured, parts)}.")
+    terminal.line(f"{environment.cpu}, {counted(environment.cores, 'core')}. {_shared(measured, parts)}.")
     _print_speed(terminal, measured, parts)
     _print_costs(terminal, measured, parts)
     for line in _notes(measured):
@@ -66,7 +67,7 @@ def _shared(measured: Sequence[Result], parts: Mapping[str, _Part]) -> str:
     if "batch" not in parts:
         words.append(f"batch {variant.batch}")
     if "threads" not in parts and variant.threads is not None:
-        words.append(_counted(variant.threads, "thread"))
+        words.append(counted(variant.threads, "thread"))
     return ", ".join(words)
 
 
@@ -196,7 +197,3 @@ def _notes(measured: Sequence[Result]) -> list[str]:
         if result.scenario is not None and result.scenario.logs is not None
     ]
     return notes
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

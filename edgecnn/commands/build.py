@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgecnn.artifact import Artifact
-from edgecnn.atomic import require_writable
+from edgecnn.atomic import require_writable, writing
 from edgecnn.commands.build_progress import shown_progress
 from edgecnn.commands.console import Column, Terminal, terminal_options
 from edgecnn.commands.model_argument import model_options, resolve_model
@@ -154,12 +154,8 @@ def _require_place(path: Path) -> None:
     """
     if path.suffix != ".plan":
         raise UsageError(f"{path} does not end in .plan, by which plans are known.", f"Say -o {path}.plan")
-    try:
+    with writing(path, ArtifactError, "Choose another place with -o."):
         require_writable(path)
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another place with -o."
-        ) from error
 
 
 @contextmanager

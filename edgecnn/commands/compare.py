@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.atomic import require_writable
+from edgecnn.atomic import require_writable, writing
 from edgecnn.commands.comparison_report import gate_against, write_reports
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, resolve_model
-from edgecnn.commands.parameters import FiniteRange, WordsType
+from edgecnn.commands.parameters import WordsType
 from edgecnn.commands.result_table import print_rows
+from edgecnn.commands.shared_options import (
+    classes_option,
+    duration_option,
+    engines_option,
+    limit_option,
+    max_drop_option,
+    memory_option,
+    threads_option,
+)
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source, subset
 from edgecnn.engines.choice import EngineChoice, parse_choices
 from edgecnn.errors import DependencyMissingError, EdgecnnError, ResultError, UsageError
@@ -31,9 +40,6 @@ __all__ = ["DEFAULT_FOLDER", "compare"]
 DEFAULT_FOLDER = Path("comparison")
 
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-
-#: Steps of the progress bar.
-_STEPS = 1000
 
 #: Endings of a file of weights in a folder of them, the first that is there.
 _WEIGHT_ENDINGS = (".pth", ".pt", ".safetensors")
@@ -91,15 +97,7 @@ class _Request:
 
 @click.command()
 @click.argument("networks", metavar="NET...", nargs=-1, required=True)
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    default=("ort",),
-    show_default=True,
-    metavar="E,...",
-    help="As 'torch,ort,openvino' or 'ort:threads=1,arena=off'.",
-)
+@engines_option
 @click.option(
     "--precision",
     "precisions",
@@ -119,28 +117,14 @@ class _Request:
     help="Of networks given by name; for all, or for one. A folder holds NET.pth for each.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
-@click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="CSV",
-    help="From WordNet ids to class indices: columns index,wnid,name.",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Measure on so many images, evenly spaced.")
+@classes_option
+@limit_option
 @click.option("--images", type=click.IntRange(min=2), help="Quantise by so many images at most.")
-@click.option(
-    "--max-drop",
-    type=FiniteRange(min=0),
-    default=0.5,
-    show_default=True,
-    metavar="POINTS",
-    help="Top-1 that int8 may lose.",
-)
+@max_drop_option
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of one call; all cores if not given.")
-@click.option(
-    "--duration", type=float, default=3.0, show_default=True, metavar="S", help="Seconds for each variant."
-)
-@click.option("--memory/--no-memory", default=True, show_default=True, help="Measure memory, too.")
+@threads_option
+@duration_option(3.0)
+@memory_option
 @click.option("--fresh", is_flag=True, help="Make and measure again what is there from earlier runs.")
 @click.option(
     "--baseline",
@@ -242,22 +226,14 @@ def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
         for warning in require_disjoint(calibration, data):
             terminal.warn(warning)
     models = {name: request.model_options(name) for name in request.networks}
-    _require_writable(request.output)
+    with writing(request.output, ResultError, "Choose another folder with -o."):
+        require_writable(request.output / "results.json")
     # Last: exports take minutes, and what makes no sense is better told before them.
     return replace(plan, subjects=tuple(_subject(*model, terminal) for model in models.items()))
 
 
 def _opened(text: str | None, split: Split, terminal: Terminal) -> LabelledImages | None:
     return None if text is None else open_source(text, split=split, announce=terminal.detail)
-
-
-def _require_writable(folder: Path) -> None:
-    try:
-        require_writable(folder / "results.json")
-    except OSError as error:
-        raise ResultError(
-            f"{folder} cannot be written: {error.strerror or error}.", "Choose another folder with -o."
-        ) from error
 
 
 def _subject(name: str, options: ModelOptions, terminal: Terminal) -> Subject:
@@ -279,17 +255,7 @@ def _subject(name: str, options: ModelOptions, terminal: Terminal) -> Subject:
 def _run(plan: ComparePlan, terminal: Terminal) -> MatrixOutcome:
     from edgecnn.compare import run_matrix
 
-    with terminal.progress("Comparing", _STEPS) as advance:
-        done, saying = 0, ""
-
-        def observe(text: str, share: float) -> None:
-            nonlocal done, saying
-            if text != saying:
-                terminal.note(text)
-            steps = max(0, int(_STEPS * share) - done)
-            done, saying = done + steps, text
-            advance(steps)
-
+    with terminal.stages("Comparing", terminal.note) as observe:
         return run_matrix(plan, observe)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.commands.console import Terminal
 from edgecnn.data import LabelledImages
 from edgecnn.errors import DependencyMissingError, GateError, ResultError
+from edgecnn.reports.counted import counted
 from edgecnn.reports.csv_file import csv_text
 from edgecnn.reports.markdown import markdown_table
 from edgecnn.reports.page_gallery import wanted_images
-from edgecnn.reports.regression import compare_to_baseline
+from edgecnn.reports.regression import BaselineComparison, compare_to_baseline
 from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import write_results
 from edgecnn.reports.rows import rows_of
@@ -64,8 +66,8 @@ def gate_against(old: ResultFile, new: ResultFile, terminal: Terminal) -> None:
         terminal.warn(finding.sentence)
     if found.findings:
         raise GateError(
-            f"{len(found.findings)} figures of {found.compared} variants are worse than in the baseline.",
-            "They are named above. If that is intended, make these results the new baseline.",
+            " ".join(_summary(found)),
+            "What is meant is named above. If that is intended, make these results the new baseline.",
         )
     if not found.compared:
         raise GateError(
@@ -73,15 +75,22 @@ def gate_against(old: ResultFile, new: ResultFile, terminal: Terminal) -> None:
             "Make the baseline anew, of the same networks, engines, precisions and images, on this machine.",
         )
     counts = ", ".join(f"{name} of {count}" for name, count in found.figures.items())
-    terminal.note(f"Nothing got worse than the baseline in {found.compared} variants: {counts}.")
+    compared = counted(found.compared, "variant")
+    terminal.note(f"Nothing got worse than the baseline in {compared}: {counts}.")
+
+
+def _summary(found: BaselineComparison) -> Iterator[str]:
+    """How much got worse, and how much is no longer there to be compared."""
+    worse = sum(bool(finding.figure) for finding in found.findings)
+    if worse:
+        figures, variants = counted(worse, "figure"), counted(found.compared, "variant")
+        yield f"{figures} of {variants} {'is' if worse == 1 else 'are'} worse than in the baseline."
+    if gone := len(found.findings) - worse:
+        variants = counted(gone, "variant")
+        yield f"{variants} of the baseline failed or {'is' if gone == 1 else 'are'} missing."
 
 
 def _write(text: str, path: Path) -> None:
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ResultError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space or choose another folder with -o.",
-        ) from error
+    remedy = "Free some space or choose another folder with -o."
+    with writing(path, ResultError, remedy), replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

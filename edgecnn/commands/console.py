@@ -20,6 +20,9 @@ __all__ = ["Column", "Terminal", "terminal_options"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Steps of the progress bar of work that tells its share.
+_PERCENT = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -85,6 +88,43 @@ class Terminal:
         with Progress(*columns, console=console, disable=disable, transient=True) as bar:
             task = bar.add_task(description, total=total)
             yield lambda steps: bar.advance(task, steps)
+
+    @contextmanager
+    def shares(self, description: str) -> Iterator[Callable[[float], None]]:
+        """The same for work of which the share that is done is known.
+
+        Yields:
+            A function that is called with that share, from 0 to 1; less than before moves nothing.
+        """
+        with self.progress(description, _PERCENT) as advance:
+            done = 0
+
+            def reach(share: float) -> None:
+                nonlocal done
+                steps = max(0, int(_PERCENT * share) - done)
+                done += steps
+                advance(steps)
+
+            yield reach
+
+    @contextmanager
+    def stages(self, description: str, say: Callable[[str], None]) -> Iterator[Callable[[str, float], None]]:
+        """The same for work that also tells what it is doing, which goes to ``say`` when it changes.
+
+        Yields:
+            A function that is called with what is being done, and with the share that is done.
+        """
+        with self.shares(description) as reach:
+            saying = ""
+
+            def observe(text: str, share: float) -> None:
+                nonlocal saying
+                if text != saying:
+                    say(text)
+                saying = text
+                reach(share)
+
+            yield observe
 
 
 def terminal_options(function: Callable[Concatenate[Terminal, P], R]) -> Callable[P, R]:

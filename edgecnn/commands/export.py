@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from edgecnn.artifact import Artifact
-from edgecnn.atomic import replacing, require_writable
+from edgecnn.atomic import replacing, require_writable, writing
 from edgecnn.cards import find_card
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.parameters import BatchType, SizeType
@@ -81,7 +81,8 @@ def export(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     classes = _read_classes(options["classes"])
     images = [decode(path) for path in options["check_images"]]
     path = options["output"] or Path(f"{card.name}.onnx")
-    _require_writable(path)
+    with writing(path, ArtifactError, "Choose another place with -o."):
+        require_writable(path)
     from edgecnn.export.network import export_network
     from edgecnn.weights import load_network
 
@@ -94,18 +95,10 @@ def export(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     _print(terminal, artifact)
 
 
-def _require_writable(path: Path) -> None:
-    try:
-        require_writable(path)
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another place with -o."
-        ) from error
-
-
 def _write_spec(artifact: Artifact, path: Path) -> None:
     """The spec as a file that people can edit and give to --spec."""
-    with replacing(path) as temporary:
+    remedy = "The model is written; choose another place with --spec-out."
+    with writing(path, ArtifactError, remedy), replacing(path) as temporary:
         temporary.write_bytes(msgspec.json.format(encode_spec(artifact.spec).encode(), indent=2))
 
 

@@ -189,11 +189,12 @@ def _quantization(done: Quantization) -> Iterator[tuple[str, str]]:
             f"{high:.2f}), agreement {found.agreement:.1f} %",
         )
     if speed := done.speed:
-        low, high = speed.ratio_spread
+        low, high = speed.ratio_ci95 or speed.ratio_spread
+        bracket = "95 % interval" if speed.ratio_ci95 else "10th to 90th percentile"
         yield (
             "speed",
             f"{speed.ms:.2f} ms, float {speed.reference_ms:.2f} ms: {speed.ratio:.2f} times as fast "
-            f"({low:.2f} to {high:.2f}), in {speed.engine} on {speed.cpu}, one thread",
+            f"({bracket} {low:.2f} to {high:.2f}), in {speed.engine} on {speed.cpu}, one thread",
         )
 
 

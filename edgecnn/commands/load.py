@@ -11,8 +11,9 @@ import click
 import numpy as np
 
 from edgecnn.atomic import require_writable
-from edgecnn.client import Client, ModelMetadata, RetryPolicy
+from edgecnn.client import Client, ClientError, ModelMetadata, RetryPolicy
 from edgecnn.commands.console import Terminal, terminal_options
+from edgecnn.commands.load_faults import with_options
 from edgecnn.commands.load_tables import describe_load, load_document, print_load
 from edgecnn.commands.parameters import FiniteRange
 from edgecnn.environment import describe_environment
@@ -53,6 +54,7 @@ class _Request:
     seed: int
     api_key_file: Path | None
     verify: bool
+    ca: Path | None
     remote: bool
     output: Path | None
     plot: Path | None
@@ -80,6 +82,7 @@ class _Request:
             warmup_s=self.warmup,
             timeout_s=self.timeout_ms / 1000,
             verify=self.verify,
+            ca=self.ca,
             seed=self.seed,
         )
 
@@ -156,6 +159,12 @@ class _Request:
     help="A file that holds the API key.",
 )
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Check the certificate of HTTPS.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="PEM; the authority, or the self-signed certificate, to trust.  [default: the system's]",
+)
 @click.option("--remote", is_flag=True, help="Allow a server that is not on this machine.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write every request as CSV.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw every request; .png or .svg.")
@@ -171,6 +180,7 @@ def load(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click
     """
     request = _Request(**options)
     target = _allowed(request, terminal)
+    _require_tls(request, target)
     _require_outputs(request)
     headers = _headers(request)
     metadata = _model(request, target)
@@ -209,6 +219,18 @@ def _allowed(request: _Request, terminal: Terminal) -> Target:
     return target
 
 
+def _require_tls(request: _Request, target: Target) -> None:
+    """Refuse an authority that nothing would be checked against.
+
+    Raises:
+        UsageError: it is given for a server without TLS, or together with --no-verify.
+    """
+    if request.ca is not None and not target.tls:
+        raise UsageError("--ca is for HTTPS only.", f"Write the URL as https://{target.authority}.")
+    if request.ca is not None and not request.verify:
+        raise UsageError("--ca and --no-verify contradict each other.", "Give one of them.")
+
+
 def _headers(request: _Request) -> dict[str, str]:
     if request.api_key_file is None:
         return {}
@@ -227,8 +249,13 @@ def _model(request: _Request, target: Target) -> ModelMetadata:
     """
     key = _headers(request).get("authorization", "").removeprefix("Bearer ") or None
     retry = RetryPolicy(attempts=3, deadline_s=10)
-    with Client(target.url, api_key=key, verify=request.verify, retry=retry) as client:
-        return client.metadata(request.model or _only_model(client))
+    # The same for these requests as for the load: what is trusted, and by whom, must not differ.
+    trusted = target.context(verify=request.verify, ca=request.ca) or True
+    try:
+        with Client(target.url, api_key=key, verify=trusted, retry=retry) as client:
+            return client.metadata(request.model or _only_model(client))
+    except ClientError as error:
+        raise with_options(error, model=request.model) from error
 
 
 def _only_model(client: Client) -> str:

@@ -45,9 +45,10 @@ class LoadDocument:
         url: of the server.
         model: its name.
         payload: the kind of request.
-        clients: of a closed loop; of an open one, connections at most.
+        clients: of a closed loop; None for an open one.
         rate_per_s: of an open loop; None for a closed one.
-        arrivals: of an open loop.
+        arrivals: likewise.
+        connections: likewise, at most.
         warmup_s: before the measured part.
         timeout_s: after which a request was given up.
         result: the figures.
@@ -58,9 +59,10 @@ class LoadDocument:
     url: str
     model: str
     payload: str
-    clients: int
+    clients: int | None
     rate_per_s: float | None
     arrivals: str | None
+    connections: int | None
     warmup_s: float
     timeout_s: float
     result: LoadSummary
@@ -70,15 +72,17 @@ def load_document(
     plan: LoadPlan, model: str, payload: str, summary: LoadSummary, environment: Environment
 ) -> LoadDocument:
     """The JSON document of one run."""
+    is_open = plan.rate_per_s is not None
     return LoadDocument(
         schema=SCHEMA,
         environment=environment,
         url=plan.target.url,
         model=model,
         payload=payload,
-        clients=plan.clients,
+        clients=None if is_open else plan.clients,
         rate_per_s=plan.rate_per_s,
-        arrivals=None if plan.rate_per_s is None else plan.arrivals,
+        arrivals=plan.arrivals if is_open else None,
+        connections=plan.clients if is_open else None,
         warmup_s=plan.warmup_s,
         timeout_s=plan.timeout_s,
         result=summary,

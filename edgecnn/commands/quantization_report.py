@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.commands.console import Column, Terminal
+from edgecnn.errors import ResultError
 
 if TYPE_CHECKING:
     from edgecnn.quantize.mixed_precision import MixedPoint
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from edgecnn.reports.result import Result
 
 __all__ = ["print_outcome", "save_front"]
+
+_MODEL_IS_THERE = "The model is written; free some space, and quantise again for this file."
 
 _SUMMARY = (
     Column("model", number=False),
@@ -56,6 +59,9 @@ def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
 
     Returns:
         The JSON file; None where no mixed precision was tried.
+
+    Raises:
+        ResultError: they cannot be written.
     """
     points = outcome.quantised.front
     if not points:
@@ -68,7 +74,7 @@ def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
         "artifact": path.name,
         "points": [{**msgspec.to_builtins(point), "chosen": point is chosen} for point in points],
     }
-    with replacing(file) as temporary:
+    with writing(file, ResultError, _MODEL_IS_THERE), replacing(file) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
     _draw(points, chosen, path, terminal)
     return file
@@ -93,7 +99,9 @@ def _draw(points: Sequence[MixedPoint], chosen: MixedPoint, path: Path, terminal
         )
         for point in points
     ]
-    draw_front(drawn, f"{path.name}: layers in float", MIN_AGREEMENT, path.with_suffix(".front.png"))
+    picture = path.with_suffix(".front.png")
+    with writing(picture, ResultError, _MODEL_IS_THERE):
+        draw_front(drawn, f"{path.name}: layers in float", MIN_AGREEMENT, picture)
 
 
 def _row(result: Result) -> tuple[object, ...]:

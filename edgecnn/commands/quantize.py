@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.artifact import Artifact
-from edgecnn.atomic import require_writable
+from edgecnn.atomic import require_writable, writing
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_model
-from edgecnn.commands.parameters import FiniteRange
 from edgecnn.commands.quantization_report import print_outcome, save_front
+from edgecnn.commands.shared_options import classes_option, max_drop_option, threads_option
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import ArtifactError, DependencyMissingError, GateError
@@ -45,14 +45,7 @@ __all__ = ["quantize"]
 @click.option(
     "--recipe", type=click.Choice(RECIPE_NAMES), default="auto", show_default=True, help="How; see above."
 )
-@click.option(
-    "--max-drop",
-    type=FiniteRange(min=0),
-    default=0.5,
-    show_default=True,
-    metavar="POINTS",
-    help="Top-1 that may be lost, in percentage points.",
-)
+@max_drop_option
 @click.option(
     "--keep-float", multiple=True, metavar="NODE", help="Leave a node, or all of a module, in float. Repeat."
 )
@@ -62,13 +55,8 @@ __all__ = ["quantize"]
     help="What it will run on: x86 with 8-bit dot products (vnni), x86 without, or ARM. Default: as here.",
 )
 @click.option("--images", type=click.IntRange(min=2), help="Use so many of --calib, evenly spaced.")
-@click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="CSV",
-    help="From WordNet ids to class indices, as in 'edgecnn validate'.",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Cores to use; all if not given.")
+@classes_option
+@threads_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Default: the model's name with .int8 or .fp16."
 )
@@ -134,12 +122,8 @@ def _require_place(path: Path, artifact: Artifact) -> None:
         raise ArtifactError(
             f"{path} is the model itself, and would be lost.", "Choose another place with -o."
         )
-    try:
+    with writing(path, ArtifactError, "Choose another place with -o."):
         require_writable(path)
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another place with -o."
-        ) from error
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -30,6 +31,9 @@ __all__ = ["serve_command"]
 
 #: The options that say how a model is run, whichever way it is named.
 _HOW = tuple(each.name for each in fields(RunSettings))
+
+#: How a model gets a name.
+_NAMING = "MODEL=NAME, or name = in the configuration."
 
 
 @click.command("serve")
@@ -135,23 +139,38 @@ def _models(
     how = {name: options[name] for name in _HOW if options[name] is not None}
     found: list[ModelSettings] = []
     for text in texts:
-        path, _, name = (text, "", "") if Path(text).exists() else text.partition("=")
+        path, name = _path_and_name(text)
         artifact = resolve_model(path, chosen, terminal.note)
-        found.append(
-            ModelSettings(
-                path=str(artifact.path), name=name or artifact.spec.network, spec=chosen.spec, **how
-            )
-        )
+        name = artifact.spec.network if name is None else name
+        found.append(ModelSettings(path=str(artifact.path), name=name, spec=chosen.spec, **how))
     return tuple(found)
 
 
+def _path_and_name(text: str) -> tuple[str, str | None]:
+    """What MODEL[=NAME] says; a file whose own name has a "=" is taken whole.
+
+    Raises:
+        UsageError: no client can ask for that name.
+    """
+    from edgecnn.serving.names import require_servable
+
+    path, told, name = (text, "", "") if Path(text).exists() else text.partition("=")
+    if not told:
+        return path, None
+    require_servable(name, f"Write {path}=NAME, or {path} alone for the name of its network.")
+    return path, name
+
+
 def _require_names(models: tuple[ModelSettings, ...]) -> None:
+    from edgecnn.serving.names import require_servable
+
     names = [model.name or Path(model.path).stem for model in models]
     for each in names:
+        require_servable(each, f"Give it another: {_NAMING}")
         if names.count(each) > 1:
             raise UsageError(
                 f"{names.count(each)} models are named {each!r}.",
-                "Give them names: MODEL=NAME, or name = in the configuration.",
+                f"Give them names: {_NAMING}",
             )
 
 
@@ -211,10 +230,9 @@ def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> N
 
     log_to_stderr(verbose=verbose, access=False)
     server = config.server
-    with reserved_port(server.host, server.grpc_port) as grpc_port:
-        document = WorkerDocument(
-            config=config, verbose=verbose, grpc_port=grpc_port if server.grpc else None
-        )
+    reserving = reserved_port(server.host, server.grpc_port) if server.grpc else contextlib.nullcontext()
+    with reserving as grpc_port:
+        document = WorkerDocument(config=config, verbose=verbose, grpc_port=grpc_port)
         settings = SupervisorSettings(
             entry="edgecnn.serving.app:run_worker",
             document=msgspec.to_builtins(document, str_keys=True),
@@ -225,7 +243,7 @@ def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> N
             event_loop="uvloop:new_event_loop" if _has_uvloop() else "asyncio:new_event_loop",
             drain_s=server.drain_s,
         )
-        grpc = f"{server.host}:{grpc_port}" if server.grpc else None
+        grpc = None if grpc_port is None else f"{server.host}:{grpc_port}"
         drained = supervise(
             settings,
             lambda host, port: _announce(terminal, config, f"{host}:{port}", grpc, (os.getpid(),)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 import numpy as np
 
 from edgecnn.artifact import Artifact
-from edgecnn.atomic import require_writable
+from edgecnn.atomic import require_writable, writing
 from edgecnn.bench.instances import open_instances
 from edgecnn.bench.tune import Configuration, Measured, Objective, TuneSettings, Tuning, configurations, tune
 from edgecnn.bench.tune_result import doubt, serving_config, tune_results, verdict
@@ -29,6 +28,8 @@ from edgecnn.serving_config import write_serving_config
 from edgecnn.timing.order_statistics import median_interval
 
 __all__ = ["tune_command"]
+
+_ELSEWHERE = "Choose another place with -o; what was there before is untouched."
 
 #: Images per call that are tried when the user names none and the model takes any.
 _BATCHES = (1, 2, 4, 8)
@@ -115,7 +116,8 @@ def tune_command(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     Measure on an idle machine, of the kind that will serve.
     """
     request = _Request(**options)
-    _require_output(request.output)
+    with writing(request.output, ArtifactError, _ELSEWHERE):
+        require_writable(request.output)
     choice = parse_choice(request.engine)
     artifact = resolve_model(request.model, request.model_options, terminal.note)
     if reason := unsuitable(artifact.spec, choice.name):
@@ -123,8 +125,8 @@ def tune_command(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     tried = _tried(request, choice, artifact)
     terminal.detail(f"Trying {len(tried)} configurations.")
     environment = describe_environment()
-    with open_instances(choice, artifact, tried) as instances, terminal.progress("Tuning", 100) as advance:
-        tuning = tune(instances.slices, request.settings, observe=_percent(advance))
+    with open_instances(choice, artifact, tried) as instances, terminal.shares("Tuning") as observe:
+        tuning = tune(instances.slices, request.settings, observe=observe)
     results = tune_results(tuning, artifact, choice, instances.infos, request.settings)
     if terminal.json:
         terminal.line(encode_results(ResultFile(environment=environment, results=results)))
@@ -137,10 +139,8 @@ def tune_command(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     elif sentence := verdict(tuning):
         terminal.note(sentence)
     config = serving_config(tuning, tuning.best, artifact, choice, request.settings, environment)
-    try:
+    with writing(request.output, ArtifactError, _ELSEWHERE):
         write_serving_config(config, request.output)
-    except OSError as error:
-        raise _unwritable(request.output, error) from error
     terminal.note(f"Wrote {request.output}: {_words(tuning.best.configuration)}.")
 
 
@@ -176,19 +176,6 @@ def _batches(request: _Request, choice: EngineChoice, artifact: Artifact) -> tup
             f"{remedy}, or leave --batches out.",
         )
     return (fixed,)
-
-
-def _percent(advance: Callable[[int], None]) -> Callable[[float], None]:
-    """From shares of the whole to steps of a progress bar of 100."""
-    done = 0
-
-    def observe(share: float) -> None:
-        nonlocal done
-        steps = int(100 * share) - done
-        done += steps
-        advance(steps)
-
-    return observe
 
 
 def _print(terminal: Terminal, tuning: Tuning) -> None:
@@ -227,17 +214,3 @@ def _words(configuration: Configuration) -> str:
     if threads:
         parts.append(f"{threads} thread{'s' if threads > 1 else ''} each")
     return ", ".join([*parts, f"batch {configuration.batch}"])
-
-
-def _require_output(path: Path) -> None:
-    try:
-        require_writable(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> ArtifactError:
-    return ArtifactError(
-        f"{path} cannot be written: {error.strerror or error}.",
-        "Choose another place with -o; what was there before is untouched.",
-    )

@@ -15,6 +15,7 @@ from edgecnn.artifact import Artifact
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, model_options, resolve_models
 from edgecnn.commands.parameters import FiniteRange
+from edgecnn.commands.shared_options import classes_option, limit_option, result_option, threads_option
 from edgecnn.commands.validation_tables import gate_failures, print_validation
 from edgecnn.data import SOURCE_FORMS, LabelledImages, map_labels, open_source, subset
 from edgecnn.engines import Engine
@@ -88,16 +89,10 @@ class _Request:
 )
 @click.option("--reference", metavar="MODEL", help="Compare with it, image by image.")
 @click.option("--reference-engine", help="What runs the reference.  [default: ort]")
-@click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="CSV",
-    help="From WordNet ids to class indices: columns index,wnid,name. "
-    "Found by itself as imagenet_classes.csv beside or above the data.",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Use so many images, evenly spaced.")
+@classes_option
+@limit_option
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images per run.")
-@click.option("--threads", type=click.IntRange(min=1), help="Cores to use; all if not given.")
+@threads_option
 @click.option(
     "--max-drop",
     type=FiniteRange(min=0),
@@ -106,7 +101,7 @@ class _Request:
 )
 @click.option("--per-class", is_flag=True, help="Add a table of the classes.")
 @click.option("--skip-bad", is_flag=True, help="Exit with 0 although some images cannot be used.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result as JSON, too.")
+@result_option
 @model_options
 @terminal_options
 def validate(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click's own

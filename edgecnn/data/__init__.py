@@ -61,6 +61,7 @@ def open_source(
 
     Raises:
         UsageError: no such form, or nothing is there.
+        EmptyDataError: it is there and holds no labelled image.
         DataError: it is there and cannot be read.
         DependencyMissingError: an optional package is needed.
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecnn.data.splits import Split
-from edgecnn.errors import DataError
+from edgecnn.errors import DataError, EmptyDataError
 
 __all__ = ["ArrayImages", "open_npz"]
 
@@ -62,6 +62,7 @@ def open_npz(path: Path, *, split: Split = "test") -> ArrayImages:
     Without ``classes``, labels are indices of the model's classes.
 
     Raises:
+        EmptyDataError: there is no image in the split.
         DataError: not an .npz, or an array is missing, of the wrong type or shape, or holds wrong labels.
     """
     try:
@@ -103,7 +104,7 @@ def _check_pixels(pixels: NDArray[np.generic], what: str) -> None:
         hint = " It looks channels-first: transpose it." if pixels.ndim == 4 and pixels.shape[1] == 3 else ""
         raise DataError(f"{what} has shape {pixels.shape}, not (N, H, W, 3).{hint}", _REMEDY)
     if 0 in pixels.shape:
-        raise DataError(f"{what} has shape {pixels.shape}: there is no image in it.", _REMEDY)
+        raise EmptyDataError(f"{what} has shape {pixels.shape}: there is no image in it.", _REMEDY)
 
 
 def _class_names(classes: NDArray[np.generic], what: str) -> tuple[str, ...]:

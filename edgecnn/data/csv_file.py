@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgecnn.data.csv_table import read_rows
 from edgecnn.data.files import FileImages
 from edgecnn.data.splits import SPLIT_NAMES, Split, split_named
-from edgecnn.errors import DataError
+from edgecnn.errors import DataError, EmptyDataError
 
 __all__ = ["open_csv"]
 
@@ -37,6 +37,7 @@ def open_csv(path: Path, *, split: Split = "test") -> FileImages:
     the model's classes.
 
     Raises:
+        EmptyDataError: it lists nothing.
         DataError: a column, a label or an image is missing, named with its line; or no row is of the split.
     """
     rows = [
@@ -44,7 +45,7 @@ def open_csv(path: Path, *, split: Split = "test") -> FileImages:
         for line, texts in read_rows(path, ("path", "label"), _REMEDY)
     ]
     if not rows:
-        raise DataError(f"{path} lists no images.", _REMEDY)
+        raise EmptyDataError(f"{path} lists no images.", _REMEDY)
     rows = _of_split(rows, split, path)
     _require_images(rows, path)
     classes, labels = _labels([row.label for row in rows])

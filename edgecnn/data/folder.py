@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from edgecnn.data.files import IMAGE_SUFFIXES, FileImages
 from edgecnn.data.splits import SPLIT_NAMES, Split, split_named
-from edgecnn.errors import DataError
+from edgecnn.errors import DataError, EmptyDataError
 
 __all__ = ["open_folder"]
 
@@ -25,22 +26,21 @@ def open_folder(path: Path, *, split: Split = "test") -> FileImages:
     named like splits (train, val, test) is a data set in parts, of which one is taken.
 
     Raises:
-        DataError: no sub-folders, a class without images, or the asked split is not there.
+        EmptyDataError: no sub-folders, or no images in them.
+        DataError: a class without images, or the asked split is not there.
     """
     folder = _split_folder(path, split)
     classes = _sub_folders(folder)
     if not classes:
-        raise DataError(f"{folder} has no sub-folders.", _REMEDY)
-    paths: list[str] = []
-    counts: list[int] = []
-    for name in classes:
-        found = sorted(_images(str(folder / name)))
-        if not found:
+        raise EmptyDataError(f"{folder} has no sub-folders.", _REMEDY)
+    found = {name: sorted(_images(str(folder / name))) for name in classes}
+    if not any(found.values()):
+        raise EmptyDataError(f"{folder}: there are no images in its sub-folders.", _REMEDY)
+    for name, paths in found.items():
+        if not paths:
             raise DataError(f"{folder / name}: this class has no images.", _REMEDY)
-        paths += found
-        counts.append(len(found))
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return FileImages(folder.resolve().name, folder, tuple(classes), labels, tuple(paths))
+    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(paths) for paths in found.values()])
+    return FileImages(folder.resolve().name, folder, tuple(classes), labels, tuple(chain(*found.values())))
 
 
 def _split_folder(path: Path, split: Split) -> Path:

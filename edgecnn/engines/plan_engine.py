@@ -17,8 +17,8 @@ from edgecnn.engines.cuda.bindings import open_cuda
 from edgecnn.engines.cuda.runtime import CudaRuntime
 from edgecnn.engines.cuda.scope import Scope
 from edgecnn.engines.opened import OpenEngine, closed_failure, fixed_spec
-from edgecnn.engines.plan_lane import Contexts, Lane
-from edgecnn.engines.plan_lanes import Lanes
+from edgecnn.engines.plan_lane import Contexts, PlanLane
+from edgecnn.engines.plan_lanes import PlanLanes
 from edgecnn.engines.plan_model import PlanModel
 from edgecnn.engines.plan_source import OpenedPlan, open_plan
 from edgecnn.errors import EngineError, EngineUnavailableError
@@ -60,8 +60,8 @@ class PlanEngine(OpenEngine, ABC):
             lanes = []
             for _ in range(options.streams or 1):
                 contexts = self._contexts(cuda, scope, plan, graphs=options.graph is not False)
-                lanes.append(Lane(cuda, scope, plan, contexts))
-            self._lanes = Lanes(cuda, options.device or 0, lanes, scope.hand_over())
+                lanes.append(PlanLane(cuda, scope, plan, contexts))
+            self._lanes = PlanLanes(cuda, options.device or 0, lanes, scope.hand_over())
         self._model = plan.model
         info = _info(self.flavour, trt, gpu, plan.plan.spec.precision, options.streams or 1)
         super().__init__(spec, info, self._infer)
@@ -69,7 +69,7 @@ class PlanEngine(OpenEngine, ABC):
     def copy_only(self, batch: Batch) -> None:
         """The copies of ``run``, as :class:`edgecnn.engines.base.CopyingEngine` says."""
         require_fit(batch, self.spec)
-        self._with_lane(batch, Lane.copy)
+        self._with_lane(batch, PlanLane.copy)
 
     def close(self) -> None:
         """Free everything, when runs under way have ended. A second call does nothing.
@@ -105,9 +105,9 @@ class PlanEngine(OpenEngine, ABC):
         """What makes the contexts of one lane."""
 
     def _infer(self, batch: Batch) -> NDArray[Any]:
-        return self._with_lane(batch, Lane.run)
+        return self._with_lane(batch, PlanLane.run)
 
-    def _with_lane(self, batch: Batch, work: Callable[[Lane, Batch], NDArray[Any]]) -> NDArray[Any]:
+    def _with_lane(self, batch: Batch, work: Callable[[PlanLane, Batch], NDArray[Any]]) -> NDArray[Any]:
         _require_batch(self._model, len(batch))
         with self._lanes.one() as lane:
             if lane is None:

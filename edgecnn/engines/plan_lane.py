@@ -20,7 +20,7 @@ from edgecnn.engines.cuda.scope import Scope
 from edgecnn.engines.plan_source import OpenedPlan
 from edgecnn.errors import EngineError
 
-__all__ = ["Contexts", "Lane"]
+__all__ = ["Contexts", "PlanLane"]
 
 #: CUDA graphs that one lane keeps: all the batch sizes that a server forms, usually.
 _KEPT_GRAPHS = 32
@@ -49,7 +49,7 @@ class _Recorded:
     scope: Scope
 
 
-class Lane:
+class PlanLane:
     """Runs batches of any size within the plan's profile, one at a time.
 
     With recorded runs, copies and kernels of a batch size are one CUDA graph, captured when the size is first

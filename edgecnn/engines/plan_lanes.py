@@ -8,15 +8,15 @@ from threading import Condition
 
 from edgecnn.engines.cuda.runtime import CudaRuntime
 from edgecnn.engines.cuda.scope import Scope
-from edgecnn.engines.plan_lane import Lane
+from edgecnn.engines.plan_lane import PlanLane
 
-__all__ = ["Lanes"]
+__all__ = ["PlanLanes"]
 
 
-class Lanes:
+class PlanLanes:
     """Gives each call a lane that nobody else has; calls wait where all are busy."""
 
-    def __init__(self, cuda: CudaRuntime, device: int, lanes: list[Lane], scope: Scope) -> None:
+    def __init__(self, cuda: CudaRuntime, device: int, lanes: list[PlanLane], scope: Scope) -> None:
         """Own ``lanes``, and ``scope``, which releases them.
 
         Args:
@@ -31,7 +31,7 @@ class Lanes:
         self._closed = False
 
     @contextmanager
-    def one(self) -> Iterator[Lane | None]:
+    def one(self) -> Iterator[PlanLane | None]:
         """A lane, for the ``with`` block; None once they are closed.
 
         Raises:

@@ -17,6 +17,7 @@ from torch import nn
 import edgecnn
 from edgecnn.architectures.normalisation import with_preprocess
 from edgecnn.artifact import Artifact, graph_input, graph_output, save_artifact
+from edgecnn.atomic import writing
 from edgecnn.cards import find_card
 from edgecnn.engines import EngineOptions, open_engine
 from edgecnn.engines.base import Batch, Scores
@@ -148,12 +149,8 @@ def _parity_error(parity: Parity, where: str) -> ExportError:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A temporary model path on the disk of ``path``, so that a full one is noticed before the end."""
-    try:
+    with writing(path.parent, ArtifactError, "Choose another place with -o."):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise ArtifactError(
-            f"{path.parent} cannot be written to: {error.strerror or error}.", "Choose another place with -o."
-        ) from error
     with folder as name:
         yield Path(name) / "model.onnx"

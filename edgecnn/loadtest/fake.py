@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,15 +107,20 @@ def _answer(status: int, body: bytes, *, close: bool) -> bytes:
 
 
 @contextmanager
-def fake_server(behaviour: Behaviour) -> Iterator[Target]:
-    """Runs within the ``with`` block, on a port of the system's choice."""
+def fake_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[Target]:
+    """Runs within the ``with`` block, on a port of the system's choice.
+
+    Args:
+        behaviour: of it.
+        tls: to speak, and nothing else; None for none.
+    """
     started, port = Event(), 0
     loop = asyncio.new_event_loop()
     over = asyncio.Event()
 
     async def main() -> None:
         nonlocal port
-        server = await asyncio.start_server(lambda r, w: _serve(behaviour, r, w), "127.0.0.1", 0)
+        server = await asyncio.start_server(lambda r, w: _serve(behaviour, r, w), "127.0.0.1", 0, ssl=tls)
         port = server.sockets[0].getsockname()[1]
         started.set()
         await over.wait()
@@ -133,7 +139,7 @@ def fake_server(behaviour: Behaviour) -> Iterator[Target]:
     thread.start()
     assert started.wait(10)
     try:
-        yield Target(host="127.0.0.1", port=port)
+        yield Target(host="127.0.0.1", port=port, tls=tls is not None)
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join(10)

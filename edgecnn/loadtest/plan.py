@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from edgecnn.errors import UsageError
@@ -45,6 +46,7 @@ class LoadPlan:
         warmup_s: before that, of the same load.
         timeout_s: from when a request was due; then it is given up.
         verify: whether a certificate is checked.
+        ca: a file of the authorities to trust instead of the system's.
         seed: of the arrivals.
     """
 
@@ -58,6 +60,7 @@ class LoadPlan:
     warmup_s: float = 0.0
     timeout_s: float = 10.0
     verify: bool = True
+    ca: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ def run_load(plan: LoadPlan, observe: Callable[[float], None] = lambda _: None) 
     recorder = Recorder()
     around = Surroundings(
         target=plan.target,
-        tls=plan.target.context(verify=plan.verify),
+        tls=plan.target.context(verify=plan.verify, ca=plan.ca),
         payloads=plan.payloads,
         recorder=recorder,
         clock=time.monotonic_ns,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgecnn.errors import UsageError
@@ -49,11 +50,25 @@ class Target:
         except ValueError:
             return False
 
-    def context(self, *, verify: bool = True) -> ssl.SSLContext | None:
-        """For the connection; None without TLS."""
+    def context(self, *, verify: bool = True, ca: Path | None = None) -> ssl.SSLContext | None:
+        """For the connection; None without TLS.
+
+        Args:
+            verify: whether the server's certificate is checked.
+            ca: PEM with the authorities to trust instead of the system's.
+
+        Raises:
+            UsageError: ``ca`` cannot be read, or holds no certificate.
+        """
         if not self.tls:
             return None
-        context = ssl.create_default_context()
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except OSError as error:  # ssl.SSLError is one
+            raise UsageError(
+                f"{ca} holds no certificate that can be read: {error.strerror or error}.",
+                "Name a file in PEM form, which begins with -----BEGIN CERTIFICATE-----.",
+            ) from error
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

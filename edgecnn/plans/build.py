@@ -12,7 +12,7 @@ from pathlib import Path
 
 import edgecnn
 from edgecnn.artifact import Artifact, file_sha256, plan_sidecar
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.cache import cache_folder
 from edgecnn.errors import ArtifactError
 from edgecnn.plans.child_process import run_job
@@ -101,20 +101,15 @@ def build_wanted(wanted: Wanted, path: Path, observe: Observer = lambda _: None)
         EdgecnnError: as :func:`build_plan`.
     """
     started = time.monotonic()
-    try:
-        with _workplace(path) as folder:
-            job = _job(wanted, folder)
-            options = wanted.options
-            built = run_job(job, observe, device=options.device, timeout_s=options.timeout_s)
-            spec = _spec(wanted, built, Path(job.plan), time.monotonic() - started)
-            with replacing(plan_sidecar(path)) as sidecar, replacing(path) as plan:
-                Path(job.plan).replace(plan)
-                sidecar.write_bytes(encode_plan_spec(spec))
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space, or choose another place with -o; what was there before is untouched.",
-        ) from error
+    remedy = "Free some space, or choose another place with -o; what was there before is untouched."
+    with writing(path, ArtifactError, remedy), _workplace(path) as folder:
+        job = _job(wanted, folder)
+        options = wanted.options
+        built = run_job(job, observe, device=options.device, timeout_s=options.timeout_s)
+        spec = _spec(wanted, built, Path(job.plan), time.monotonic() - started)
+        with replacing(plan_sidecar(path)) as sidecar, replacing(path) as plan:
+            Path(job.plan).replace(plan)
+            sidecar.write_bytes(encode_plan_spec(spec))
     return Plan(path, spec), built
 
 

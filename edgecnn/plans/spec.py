@@ -8,8 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from edgecnn.artifact import PLAN_VERSION, plan_sidecar
-from edgecnn.errors import ArtifactError
+from edgecnn.artifact import PLAN_FORM, plan_sidecar
 from edgecnn.spec import ModelSpec
 
 __all__ = ["Batches", "Hardware", "PlanPrecision", "PlanSpec", "decode_plan_spec", "encode_plan_spec"]
@@ -96,22 +95,17 @@ class _Envelope:
 
 def encode_plan_spec(spec: PlanSpec) -> bytes:
     """The indented JSON text of ``spec``, with its version."""
-    return msgspec.json.format(msgspec.json.encode(_Envelope(schema=PLAN_VERSION, plan=spec)), indent=2)
+    return msgspec.json.format(msgspec.json.encode(_Envelope(schema=PLAN_FORM.schema, plan=spec)), indent=2)
 
 
 def decode_plan_spec(text: bytes, *, origin: Path) -> PlanSpec:
     """Read what :func:`encode_plan_spec` wrote.
 
     Args:
-        text: the sidecar's content, of the right schema (:func:`edgecnn.artifact.open_artifact` checks it).
+        text: the sidecar's content.
         origin: the plan.
 
     Raises:
-        ArtifactError: it is damaged, or something is missing.
+        ArtifactError: it is damaged, of another version, or something is missing.
     """
-    try:
-        return msgspec.json.decode(text, type=_Envelope).plan
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise ArtifactError(
-            f"{plan_sidecar(origin)} cannot be read: {error}.", "Build the plan again: edgecnn build MODEL"
-        ) from error
+    return PLAN_FORM.from_json(text, _Envelope, origin=str(plan_sidecar(origin))).plan

@@ -18,10 +18,11 @@ from edgecnn.preprocess import prepare
 from edgecnn.quantize.goal import Drop
 from edgecnn.quantize.kernels import int8_mac_share, macs_by_node
 from edgecnn.quantize.settings import QuantizeSettings, Target
-from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Result, Variant
+from edgecnn.reports.label import label
+from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Ratio, Result, Variant
 from edgecnn.reports.variant import variant_of
 from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
-from edgecnn.timing.speed import compare_speed
+from edgecnn.timing.speed import SpeedRatio, compare_speed, speed_verdict
 from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
 
 __all__ = ["ENGINE_OF", "Evaluation", "Measured", "measure"]
@@ -30,10 +31,15 @@ __all__ = ["ENGINE_OF", "Evaluation", "Measured", "measure"]
 #: is slow: it tells the accuracy and not the speed.
 ENGINE_OF: dict[Target, str] = {"ort": "ort", "openvino": "openvino", "trt": "ort"}
 
-#: Seconds in which both models run in alternation.
+#: Seconds in which both models run in alternation; up to three times as many where that tells nothing.
 _SECONDS = 3.0
 
 _BATCH = 8
+
+_UNCLEAR = (
+    "Whether it is faster than the float model cannot be told: the 95 % interval of the ratio holds 1. "
+    "Quantise again on a machine that does nothing else, or measure for longer: 'edgecnn bench' with both."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +98,16 @@ def measure(
         EngineError: it refuses a model.
     """
     results, accuracy, drop = _accuracy(reference, quantised, settings, evaluation)
-    speed = None if settings.target == "trt" else _speed(reference, quantised, settings, evaluation)
+    found = None if settings.target == "trt" else _compared(reference, quantised, settings, evaluation)
     share = int8_mac_share(models[1], macs_by_node(models[0])) if settings.target == "ort" else None
-    gates = _gates(drop, speed if must_be_faster else None, settings)
-    if speed is not None:
-        results = (_with_latency(results[0], speed.reference_ms), _with_latency(results[1], speed.ms))
+    gates = _gates(drop, found if must_be_faster else None, settings)
+    if found is not None:
+        results = _with_speed(results, found)
     sized = tuple(
         replace(result, memory_bytes=MemoryBytes(file=artifact.size_bytes()))
         for result, artifact in zip(results, (reference, quantised), strict=True)
     )
+    speed = None if found is None else _record(found, settings)
     return Measured((sized[0], replace(sized[1], gates=gates)), accuracy, speed, share, gates)
 
 
@@ -149,21 +156,27 @@ def _variant(engine_name: str, artifact: Artifact) -> Variant:
         return variant_of(artifact, engine.info, 1)
 
 
-def _speed(
+def _compared(
     reference: Artifact, quantised: Artifact, settings: QuantizeSettings, evaluation: Evaluation | None
-) -> QuantizationSpeed:
+) -> SpeedRatio:
     """One image on one thread, in the target's engine."""
     name, options = ENGINE_OF[settings.target], EngineOptions(threads=1)
     with open_engine(name, reference, options) as before, open_engine(name, quantised, options) as after:
         batch = _one_batch(quantised, evaluation)
-        ratio = compare_speed(lambda: before.run(batch), lambda: after.run(batch), seconds=_SECONDS)
+        return compare_speed(
+            lambda: before.run(batch), lambda: after.run(batch), seconds=_SECONDS, tell_from=1.0
+        )
+
+
+def _record(found: SpeedRatio, settings: QuantizeSettings) -> QuantizationSpeed:
     return QuantizationSpeed(
-        engine=name,
+        engine=ENGINE_OF[settings.target],
         cpu=describe_environment(()).cpu,
-        reference_ms=ratio.reference_ms,
-        ms=ratio.ms,
-        ratio=ratio.ratio,
-        ratio_spread=ratio.spread,
+        reference_ms=found.reference_ms,
+        ms=found.ms,
+        ratio=found.ratio,
+        ratio_spread=found.spread,
+        ratio_ci95=found.ci95,
     )
 
 
@@ -177,18 +190,31 @@ def _one_batch(artifact: Artifact, evaluation: Evaluation | None) -> Batch:
     return np.repeat(image[np.newaxis], count, axis=0)
 
 
-def _gates(
-    drop: Drop | None, speed: QuantizationSpeed | None, settings: QuantizeSettings
-) -> tuple[Gate, ...]:
-    """A drop that its interval cannot tell from the limit holds."""
+def _gates(drop: Drop | None, speed: SpeedRatio | None, settings: QuantizeSettings) -> tuple[Gate, ...]:
+    """What its interval cannot tell from the limit holds."""
     gates = []
     if drop is not None:
         held = min(drop.points, drop.ci95[0]) <= settings.max_drop
         gates.append(Gate(name="max_drop", limit=settings.max_drop, value=drop.points, held=held))
     if speed is not None:
-        gates.append(Gate(name="min_speedup", limit=1.0, value=speed.ratio, held=speed.ratio > 1.0))
+        held = speed_verdict(speed.ci95) != "not faster"
+        gates.append(Gate(name="min_speedup", limit=1.0, value=speed.ratio, held=held))
     return tuple(gates)
 
 
-def _with_latency(result: Result, median_ms: float) -> Result:
-    return replace(result, latency_ms=LatencyMs(p50=median_ms))
+def _with_speed(results: tuple[Result, Result], found: SpeedRatio) -> tuple[Result, Result]:
+    """``results`` with both latencies, and how fast the second is against the first."""
+    verdict = speed_verdict(found.ci95)
+    before = replace(results[0], latency_ms=LatencyMs(p50=found.reference_ms))
+    after = replace(
+        results[1],
+        latency_ms=LatencyMs(p50=found.ms),
+        ratio=Ratio(
+            baseline=label(before.variant),
+            speedup=found.ratio,
+            ci95=found.ci95,
+            distinct=verdict != "unclear",
+        ),
+        warnings=(*results[1].warnings, *([_UNCLEAR] if verdict == "unclear" else [])),
+    )
+    return before, after

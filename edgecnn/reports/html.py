@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.environment import Environment
 from edgecnn.errors import DependencyMissingError, ResultError
 from edgecnn.reports.flip_pairs import class_names, flip_pairs
@@ -54,14 +54,9 @@ def write_page(
         ResultError: it cannot be written.
     """
     text = page_html(document, thumbnails, title, classes)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ResultError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space or choose another place; what was there before is untouched.",
-        ) from error
+    remedy = "Free some space or choose another place; what was there before is untouched."
+    with writing(path, ResultError, remedy), replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def page_html(

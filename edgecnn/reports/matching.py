@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edgecnn.reports.label import file_name
 from edgecnn.reports.result import Result
@@ -17,11 +18,12 @@ def matched(old: Sequence[Result], new: Sequence[Result]) -> tuple[list[tuple[Re
 
     A variant is its network, precision, engine, options, batch, threads and scenario; a file's content and
     name may change. Where several files share all of these, they are told apart by content, then by name.
+    Then int8 and mixed are one: which layers a request for int8 leaves in float differs from run to run.
     What failed may not know its precision and threads: it is matched by network, engine and batch in the end.
     """
     left, free = list(old), list(new)
     pairs: list[tuple[Result, Result]] = []
-    for key in (_same_content, _same_name, _same_kind):
+    for key in (_same_content, _same_name, _same_kind, _same_named_int8, _same_int8):
         pairs += _take(left, free, key)
     # Without the precision a match is a guess, which only a failure needs.
     failed = [result for result in free if result.error is not None]
@@ -60,6 +62,17 @@ def _same_kind(result: Result) -> tuple[object, ...]:
         variant.threads,
         load,
     )
+
+
+def _same_int8(result: Result) -> tuple[object, ...]:
+    """The kind, whether some layers stayed in float or none."""
+    if result.variant.precision != "mixed":
+        return _same_kind(result)
+    return _same_kind(replace(result, variant=replace(result.variant, precision="int8")))
+
+
+def _same_named_int8(result: Result) -> tuple[object, ...]:
+    return (*_same_int8(result), file_name(result.variant))
 
 
 def _same_name(result: Result) -> tuple[object, ...]:

@@ -1,26 +1,27 @@
-"""Results as JSON text and files.
-
-The JSON is versioned: another version is refused, unknown fields are ignored, so that a field can be added.
-"""
+"""Results as JSON text and files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.errors import ResultError
 from edgecnn.reports.result import RESULT_VERSION, ResultFile
+from edgecnn.versioned import Form
 
 __all__ = ["decode_results", "encode_results", "read_results", "write_results"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version:
-    schema: str
+_FORM = Form(
+    schema=RESULT_VERSION,
+    damage="is not a result of edgecnn",
+    error=ResultError,
+    newer="measure again",
+    repair="Write it again with --json or -o.",
+)
 
 
 def encode_results(document: ResultFile) -> str:
@@ -43,18 +44,7 @@ def decode_results(text: str | bytes, *, origin: str) -> ResultFile:
     Raises:
         ResultError: not JSON, another version, or a field that is missing or of the wrong type.
     """
-    try:
-        version = msgspec.json.decode(text, type=_Version).schema
-        if version != RESULT_VERSION:
-            raise ResultError(
-                f"{origin}: its schema is {version!r}, and this edgecnn reads {RESULT_VERSION!r}.",
-                "Use the edgecnn that wrote it, or measure again.",
-            )
-        return msgspec.json.decode(text, type=ResultFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResultError(
-            f"{origin} is not a result of edgecnn: {error}.", "Write it again with --json or -o."
-        ) from error
+    return _FORM.from_json(text, ResultFile, origin=origin)
 
 
 def read_results(path: Path) -> ResultFile:
@@ -79,14 +69,9 @@ def write_results(document: ResultFile, path: Path) -> None:
         ResultError: the file cannot be written.
     """
     text = encode_results(document)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ResultError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space or choose another place with -o; what was there before is untouched.",
-        ) from error
+    remedy = "Free some space or choose another place with -o; what was there before is untouched."
+    with writing(path, ResultError, remedy), replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _measured(value: Any) -> Any:  # noqa: ANN401 - JSON

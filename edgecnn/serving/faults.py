@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from edgecnn.errors import EdgecnnError
 
@@ -21,6 +22,7 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnsupportedMediaTypeError",
+    "refusal_of",
 ]
 
 
@@ -143,3 +145,19 @@ class DeadlineError(RequestError):
     """The request's time ran out before its turn came."""
 
     status, reason = 504, "expired"
+
+
+#: What a client can be told that asks for models to be loaded or unloaded, by status.
+_OF_CLIENTS: dict[object, type[RequestError]] = {
+    each.status: each for each in (BadRequestError, NotFoundError)
+}
+
+
+def refusal_of(answer: Mapping[str, Any]) -> RequestError:
+    """What a worker's answer with the key "error" is for the client that asked for it.
+
+    Args:
+        answer: to a broadcast; with the key "status" where the worker refused, without it where it failed.
+    """
+    kind = _OF_CLIENTS.get(answer.get("status"), UnavailableError)
+    return kind(str(answer["error"]), "See the server's log.")

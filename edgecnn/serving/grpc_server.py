@@ -27,6 +27,7 @@ from edgecnn.serving.open_inference.messages import (
     methods,
     parse_message,
 )
+from edgecnn.serving.workers.listening import require_free
 
 __all__ = ["GrpcServer", "GrpcSettings"]
 
@@ -124,6 +125,8 @@ class GrpcServer:
             else f"{settings.host}:{settings.port}"
         )
         credentials = _credentials(settings)
+        if not settings.reuse_port:
+            require_free(settings.host, settings.port)
         try:
             if credentials is None:
                 port = self._server.add_insecure_port(address)

@@ -16,10 +16,17 @@ from edgecnn.errors import EdgecnnError, SpecMissingError, UsageError
 from edgecnn.foreign import adopt
 from edgecnn.serving.batcher import BatcherSettings
 from edgecnn.serving.decoding import DecodingPool
-from edgecnn.serving.faults import ForbiddenError, NotFoundError, UnavailableError
+from edgecnn.serving.faults import (
+    BadRequestError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+    refusal_of,
+)
 from edgecnn.serving.layout import Layout, find_layout
 from edgecnn.serving.metrics import ModelStatistics, ServerMetrics
 from edgecnn.serving.model import ServedModel, State
+from edgecnn.serving.names import is_servable, require_servable
 from edgecnn.serving.places import Place, Places
 from edgecnn.serving.repository import MODEL_FILE, scan
 from edgecnn.serving.runner import Runner, open_runner
@@ -57,7 +64,8 @@ class InferenceService:
             cores: that the models may use; all usable ones if None.
 
         Raises:
-            UsageError: the repository is no folder, or holds no model and clients cannot load one.
+            UsageError: the repository is no folder, or holds no model and clients cannot load one; or one of
+                its folders has a name that no client could ask for.
         """
         self._config = config
         self._settings = config.server
@@ -83,6 +91,7 @@ class InferenceService:
                     f"A repository holds NAME/VERSION/{MODEL_FILE}, such as resnet50/1/{MODEL_FILE}.",
                 )
             for name in names:
+                require_servable(name, f"Rename its folder in {config.repository.path}.")
                 self._look(name)
 
     async def start(self, *, strict: bool) -> None:
@@ -172,7 +181,8 @@ class InferenceService:
         Raises:
             ForbiddenError: the server was started without model control.
             NotFoundError: there is none of that name.
-            UnavailableError: a worker could not load it; what was loaded goes on.
+            BadRequestError: its file cannot be loaded; what was loaded goes on. Triton answers 400, too.
+            UnavailableError: a worker failed.
         """
         await self._control({"load": name})
 
@@ -189,7 +199,7 @@ class InferenceService:
 
         Raises:
             NotFoundError: there is no such model.
-            UnavailableError: it does not load.
+            BadRequestError: it does not load.
         """
         name = message.get("load") or message.get("unload") or ""
         self._look(name)
@@ -242,7 +252,7 @@ class InferenceService:
         answers = [await self.obey(message)] if self.spread is None else await self.spread(message)
         for answer in answers:
             if "error" in answer:
-                raise UnavailableError(str(answer["error"]), "See the server's log.")
+                raise refusal_of(answer)
 
     def _forget_gone(self, name: str) -> list[Place]:
         """Take versions whose files are gone out of the table; they are still loaded."""
@@ -256,7 +266,7 @@ class InferenceService:
     def _look(self, name: str) -> None:
         """Take note of the versions that the repository has of a model; the newest is loaded at once."""
         repository = self._config.repository
-        if repository is None:
+        if repository is None or not is_servable(name):
             return
         found = scan(Path(repository.path)).get(name, {})
         how = {each.name: getattr(repository, each.name) for each in fields(RunSettings)}
@@ -289,7 +299,7 @@ class InferenceService:
             raise
         except EdgecnnError as error:
             kept = " The one before goes on." if place.model.state == "READY" else ""
-            raise UnavailableError(
+            raise BadRequestError(
                 f"{place.model.name} does not load: {error.problem}{kept}", error.remedy
             ) from error
 

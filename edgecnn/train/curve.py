@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import replacing, writing
 from edgecnn.errors import DependencyMissingError, TrainingError
 from edgecnn.train.result import EpochRecord, best_epoch
 
@@ -34,13 +34,9 @@ def draw_curve(history: tuple[EpochRecord, ...], path: Path, *, title: str) -> N
     left, right = figure.subplots(1, 2)
     _draw_loss(left, history)
     _draw_accuracy(right, history)
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png")
-    except OSError as error:
-        raise TrainingError(
-            f"{path} cannot be written: {error.strerror}.", "The checkpoint is written; free some space."
-        ) from error
+    remedy = "The checkpoint is written; free some space."
+    with writing(path, TrainingError, remedy), replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def _draw_loss(axes: Axes, history: tuple[EpochRecord, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn.atomic import require_writable
+from edgecnn.atomic import require_writable, writing
 from edgecnn.errors import TrainingError
 
 __all__ = ["RunFiles"]
@@ -37,9 +37,5 @@ class RunFiles:
         Raises:
             TrainingError: the folder cannot be made or written to, or the name is a folder's.
         """
-        try:
+        with writing(self.checkpoint, TrainingError, "Choose another file with -o."):
             require_writable(self.checkpoint)
-        except OSError as error:
-            raise TrainingError(
-                f"{self.checkpoint} cannot be written: {error.strerror}.", "Choose another file with -o."
-            ) from error

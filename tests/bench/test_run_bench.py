@@ -298,6 +298,35 @@ def test_a_server_above_its_load_says_so(artifact: Make, opening: Callable[..., 
     assert result.throughput_per_s <= 101
 
 
+def test_a_server_whose_queue_grows_without_being_given_up_says_so(
+    artifact: Make, opening: Callable[..., None]
+) -> None:
+    """It answers 100 a second at most, of 150."""
+
+    def open_fake(choice: EngineChoice, model: Artifact) -> Engine:
+        return FakeEngine(model.spec, _constant, latency_s=lambda _: 0.01)
+
+    opening(open_fake)
+    (result,) = run_bench(_plan(artifact(), scenario="server", target_qps=150.0, duration_s=1.6))
+    assert any("cannot keep up with 150 queries/s" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(("bound_ms", "held"), [(1e6, True), (1e-6, False)])
+def test_a_bound_of_latency_is_a_gate(artifact: Make, bound_ms: float, held: bool) -> None:
+    (result,) = run_bench(
+        _plan(artifact(), scenario="server", target_qps=200.0, latency_bound_ms=bound_ms, duration_s=0.4)
+    )
+    (gate,) = result.gates
+    assert (gate.name, gate.limit, gate.held) == ("latency_bound_ms", bound_ms, held)
+    assert result.latency_ms is not None
+    assert gate.value >= result.latency_ms.p50
+
+
+def test_without_a_bound_there_is_no_gate(artifact: Make) -> None:
+    (result,) = run_bench(_plan(artifact(), scenario="server", target_qps=200.0, duration_s=0.4))
+    assert result.gates == ()
+
+
 def test_what_was_quantised_for_another_engine_is_told(
     artifact: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,3 +392,13 @@ def test_loadgen_offline_has_throughput_and_no_latency(artifact: Make, tmp_path:
     assert result.latency_ms is None
     assert result.throughput_per_s is not None
     assert result.throughput_per_s > 0
+
+
+def test_a_bound_that_loadgen_finds_exceeded_is_a_gate(artifact: Make, tmp_path: Path) -> None:
+    pytest.importorskip("mlperf_loadgen")
+    load: dict[str, Any] = {"driver": "loadgen", "scenario": "server", "target_qps": 200.0}
+    (result,) = run_bench(
+        _plan(artifact(), logs=tmp_path, latency_bound_ms=1e-3, duration_s=0.1, **load)
+    )
+    assert result.error is None
+    assert [(gate.name, gate.held) for gate in result.gates] == [("latency_bound_ms", False)]

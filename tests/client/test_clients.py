@@ -20,7 +20,9 @@ from edgecnn.client import (
     GaveUpError,
     RefusedError,
     RetryPolicy,
+    TimedOutError,
     UnreachableError,
+    UntrustedError,
 )
 from edgecnn.errors import ImageError, UsageError
 
@@ -302,7 +304,7 @@ def test_another_status_is_final(kind: type[Any], status: int) -> None:
 @both
 def test_what_took_too_long_is_not_sent_again(kind: type[Any]) -> None:
     server = Scripted(httpx.ReadTimeout("slow"))
-    with pytest.raises(UnreachableError, match="in time"):
+    with pytest.raises(TimedOutError, match="in time"):
         kind(server, []).predict(JPEG)
     assert len(server.asked) == 1
 
@@ -318,8 +320,19 @@ def test_a_certificate_that_is_not_trusted_is_no_reason_to_try_again(kind: type[
     error = httpx.ConnectError("certificate verify failed")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
     server = Scripted(error)
-    with pytest.raises(UnreachableError, match=r"TLS: certificate verify failed.*\n.*verify="):
+    with pytest.raises(UntrustedError, match=r"TLS: certificate verify failed.*\n.*verify="):
         kind(server, []).models()
+    assert len(server.asked) == 1
+
+
+@both
+def test_a_server_without_tls_is_no_matter_of_certificates(kind: type[Any]) -> None:
+    error = httpx.ConnectError("wrong version number")
+    error.__cause__ = ssl.SSLError(1, "wrong version number")
+    server = Scripted(error)
+    with pytest.raises(UnreachableError, match="begins with http://") as caught:
+        kind(server, []).models()
+    assert not isinstance(caught.value, UntrustedError)
     assert len(server.asked) == 1
 
 

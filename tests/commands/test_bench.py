@@ -216,6 +216,37 @@ def test_a_warning_that_all_share_is_told_once(reader: Make, results: Callable[.
     assert lines == ["Warning: noisy", "Warning: one fp32 ort, batch 1, 2 threads: mine"]
 
 
+def _gated(network: str, value: float, **more: object) -> schema.Result:
+    gate = schema.Gate(name="latency_bound_ms", limit=1.0, value=value, held=value <= 1.0)
+    return _measured(network, gates=(gate,), **more)
+
+
+def test_a_bound_that_did_not_hold_exits_with_3_and_is_named(
+    reader: Make, results: Callable[..., None]
+) -> None:
+    results(_gated("one", 0.5), _gated("two", 131.16))
+    result = _bench(reader())
+    assert result.exit_code == 3
+    assert "two fp32 ort, batch 1, 2 threads: the 99th percentile of latency is 131.16 ms" in result.stderr
+    assert "--latency-bound-ms allows 1." in result.stderr
+    assert "one fp32 ort" not in result.stderr
+    assert "two" in result.stdout
+
+
+def test_a_bound_that_held_exits_with_0(reader: Make, results: Callable[..., None]) -> None:
+    results(_gated("one", 0.5))
+    assert _bench(reader()).exit_code == 0
+
+
+def test_what_could_not_be_measured_weighs_more_than_a_bound(
+    reader: Make, results: Callable[..., None]
+) -> None:
+    results(_gated("two", 2.0), schema.Result(variant=_measured("one").variant, error="It broke."))
+    result = _bench(reader())
+    assert result.exit_code == 1
+    assert "--latency-bound-ms allows 1." in result.stderr
+
+
 def test_energy_is_shown_where_it_was_read(reader: Make, results: Callable[..., None]) -> None:
     results(_measured("one", energy_j_per_image=0.0456, energy_note="RAPL"))
     result = _bench(reader())

@@ -36,6 +36,7 @@ class Stubs:
 
     Attributes:
         p50: median latency, in milliseconds, that a benchmark finds.
+        spread: the 90th percentile over the median.
         measured: how many benchmarks ran.
         exported: (network, weights) of each network that was given by name.
         refuse: network -> why it is not exported.
@@ -43,6 +44,7 @@ class Stubs:
 
     artifact: Path
     p50: float = 10.0
+    spread: float = 1.1
     measured: int = 0
     exported: list[tuple[str, str | None]] = field(default_factory=list)
     refuse: dict[str, Exception] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Stubs:
         self.measured += 1
         latency = schema.LatencyMs(
             p50=self.p50,
-            p90=1.1 * self.p50,
+            p90=self.spread * self.p50,
             ci95=schema.PercentilesCi95(p50=(0.99 * self.p50, 1.01 * self.p50)),
             quantiles=tuple(np.linspace(self.p50, 1.2 * self.p50, 101).tolist()),
         )
@@ -215,6 +217,28 @@ def test_what_got_slower_than_the_baseline_exits_with_3(
     assert _compare(*arguments, *baseline).exit_code == 0
 
 
+def test_one_figure_and_one_variant_are_told_in_the_singular(
+    stubs: Stubs, reader: Make, folder: Make, tmp_path: Path
+) -> None:
+    arguments = (reader(), "--precision", "fp32", "--data", folder([1, 2]))
+    assert _compare(*arguments, "-o", "old").exit_code == 0
+    baseline = ("--baseline", "old/results.json", "--fresh")
+    assert "than the baseline in 1 variant: accuracy of 1" in _compare(*arguments, *baseline).stderr
+    stubs.p50, stubs.spread = 12, 0.9
+    slower = _compare(*arguments, *baseline)
+    assert slower.exit_code == 3
+    assert "1 figure of 1 variant is worse than in the baseline." in slower.stderr
+
+
+def test_a_variant_that_vanished_is_no_figure(stubs: Stubs, reader: Make, folder: Make) -> None:
+    arguments = (reader(), "--data", folder([1, 2]))
+    assert _compare(*arguments, "-o", "old").exit_code == 0
+    less = _compare(*arguments, "--precision", "fp32", "--baseline", "old/results.json")
+    assert less.exit_code == 3
+    assert "int8 ort, batch 1, 1 thread: no longer measured." in less.stderr
+    assert "Error: 1 variant of the baseline failed or is missing." in less.stderr
+
+
 def test_what_got_less_accurate_than_the_baseline_exits_with_3(
     stubs: Stubs, reader: Make, folder: Make, tmp_path: Path
 ) -> None:
@@ -339,7 +363,7 @@ def test_an_empty_data_set_is_refused(stubs: Stubs, reader: Make, tmp_path: Path
     data = tmp_path / "empty.npz"
     np.savez(data, x_test=np.zeros((0, 4, 4, 3), np.uint8), y_test=np.zeros(0, np.int64))
     result = _compare(reader(), "--data", data, "--precision", "fp32")
-    assert result.exit_code in (1, 2)
+    assert result.exit_code == 2
     assert "there is no image in it" in result.stderr
     assert stubs.measured == 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 import pytest
@@ -54,3 +56,20 @@ def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str
     with Terminal().progress("Working", total=3) as advance:
         advance(3)
     assert capsys.readouterr().err == ""
+
+
+def test_progress_by_shares_never_goes_back_and_ends_with_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    @contextmanager
+    def progress(_: Terminal, description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        assert (description, total) == ("Working", 100)
+        yield steps.append
+
+    monkeypatch.setattr(Terminal, "progress", progress)
+    said: list[str] = []
+    with Terminal().stages("Working", said.append) as observe:
+        for text, share in (("warming up", 0.1), ("measuring", 0.5), ("measuring", 0.3), ("measuring", 1.0)):
+            observe(text, share)
+    assert steps == [10, 40, 0, 50]
+    assert said == ["warming up", "measuring"]

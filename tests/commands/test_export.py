@@ -65,6 +65,16 @@ def test_bad_input(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_spec_that_cannot_be_written_is_named_and_the_model_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    arguments = ("squeezenet1_1", "--weights", "random", "--size", "32", "-o", path)
+    result = _export(*arguments, "--spec-out", "/proc/spec.json")
+    assert result.exit_code == 1
+    assert "/proc/spec.json cannot be written" in result.stderr
+    assert "--spec-out" in result.stderr
+    assert path.is_file()
+
+
 def test_empty_class_names_are_refused(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\n\ndog\n")
     result = _export("alexnet", "--classes", tmp_path / "names.txt")

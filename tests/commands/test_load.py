@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from PIL import Image
 
 from edgecnn.cli import main
 from edgecnn.loadtest.fake import Behaviour, fake_server
+from edgecnn.serving.http.tls import server_tls
 
 Serve = Callable[[Behaviour], str]
 
@@ -52,6 +55,7 @@ def test_an_open_loop_as_json_csv_and_plot(serve: Serve, tmp_path: Path, image: 
     document = json.loads(done.stdout)
     assert document["schema"] == "edgecnn.load/1"
     assert (document["rate_per_s"], document["arrivals"], document["model"]) == (400, "poisson", "m")
+    assert (document["clients"], document["connections"]) == (None, 512)
     assert document["environment"]["cores"] >= 1
     result = document["result"]
     with table.open(newline="") as file:
@@ -62,6 +66,12 @@ def test_an_open_loop_as_json_csv_and_plot(serve: Serve, tmp_path: Path, image: 
     assert statuses.count("429") == result["refused"]["429"]["count"] > 0
     with Image.open(plot) as picture:
         assert picture.width >= 1000
+
+
+def test_a_closed_loop_as_json_has_clients_and_no_rate(serve: Serve) -> None:
+    document = json.loads(_load(serve(Behaviour()), "--requests", 3, "--clients", 2, "--json").stdout)
+    told = {name: document[name] for name in ("clients", "rate_per_s", "arrivals", "connections")}
+    assert told == {"clients": 2, "rate_per_s": None, "arrivals": None, "connections": None}
 
 
 def test_nothing_accepted_is_a_failure(serve: Serve) -> None:
@@ -84,6 +94,47 @@ def test_nobody_there_is_a_failure_that_says_so() -> None:
         done = _load(f"http://127.0.0.1:{reserved.getsockname()[1]}", "--requests", 1)
     assert done.exit_code == 1
     assert "cannot be reached" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "server.pem", folder / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+def test_a_certificate_is_trusted_where_its_file_is_given(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    certificate, key = pair
+    behaviour = Behaviour()
+    with fake_server(behaviour, server_tls(certificate, key)) as target:
+        refused = _load(target.url, "--requests", 1)
+        assert refused.exit_code == 1
+        assert "--ca FILE" in refused.stderr
+        (tmp_path / "nothing.pem").write_text("nothing")
+        refused = _load(target.url, "--requests", 1, "--ca", tmp_path / "nothing.pem")
+        assert refused.exit_code == 2
+        assert "nothing.pem holds no certificate" in refused.stderr
+        refused = _load(target.url, "--requests", 1, "--ca", certificate, "--no-verify")
+        assert refused.exit_code == 2
+        assert "contradict" in refused.stderr
+        assert behaviour.served == 0
+        for options in (("--ca", certificate), ("--no-verify",)):
+            done = _load(target.url, "--requests", 5, "--clients", 2, *options)
+            assert done.exit_code == 0, done.output
+            assert "5 requests in" in done.stdout
+        assert behaviour.served == 10
+
+
+def test_an_authority_is_for_https(serve: Serve, pair: tuple[Path, Path]) -> None:
+    done = _load(serve(Behaviour()), "--requests", 1, "--ca", pair[0])
+    assert done.exit_code == 2
+    assert "https://127.0.0.1:" in done.stderr
 
 
 def test_another_machine_needs_a_word() -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,9 +21,8 @@ from click.testing import CliRunner, Result
 from onnx import ModelProto
 from PIL import Image
 
-from edgecnn.artifact import save_artifact
 from edgecnn.cli import main
-from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from tests.colour_model import write_colour_model
 
 HOW = ("--instances", "1", "--threads", "1", "--max-batch", "2")
 ANYWHERE = ("--port", "0", "--grpc-port", "0")
@@ -31,16 +31,7 @@ ANYWHERE = ("--port", "0", "--grpc-port", "0")
 @pytest.fixture
 def model(tmp_path: Path, graph_of: Callable[..., ModelProto]) -> Path:
     """Says which colour an image has most of."""
-    graph = graph_of("m = GlobalAveragePool(x) f = Flatten(m) y = Mul(f, c)", {"c": np.float32(10)})
-    spec = ModelSpec(
-        network="colours",
-        classes=("red", "green", "blue"),
-        input=TensorSpec(name="x", dtype="float32", shape=("batch", 3, 8, 8)),
-        output=TensorSpec(name="y", dtype="float32", shape=("batch", 3)),
-        preprocess=Preprocess(resize=8, crop=(8, 8)),
-        weights=WeightsId(kind="random", name="seed=0"),
-    )
-    return save_artifact(graph, spec, tmp_path / "colours.onnx").path
+    return write_colour_model(tmp_path / "colours.onnx", graph_of)
 
 
 def _png(colour: tuple[int, int, int]) -> bytes:
@@ -129,6 +120,7 @@ def test_it_labels_images_and_ends_orderly(model: Path) -> None:
         ({"content": b"x", "headers": {"content-encoding": "br"}}, 415, "no compressed bodies"),
         ({"content": _png((1, 2, 3)), "params": {"top_k": "0"}}, 400, "from 1 to 3"),
         ({"content": _png((1, 2, 3)), "params": {"top_k": "many"}}, 400, "top_k is 'many'"),
+        ({"content": _png((1, 2, 3)), "params": {"topk": "2"}}, 400, "'topk', which means nothing"),
         ({"files": {"a": (None, b"text")}}, 400, "holds no file"),
         ({"files": {"a": ("a.png", b"oh")}}, 400, "not an image"),
     ],
@@ -140,6 +132,7 @@ def test_it_labels_images_and_ends_orderly(model: Path) -> None:
         "compressed",
         "top_k 0",
         "top_k text",
+        "topk",
         "no file",
         "one bad file",
     ],
@@ -289,6 +282,54 @@ def test_a_port_that_is_taken_is_named(model: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_of_grpc_that_is_taken_is_told_once_and_by_its_option(model: Path, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "edgecnn", "serve", str(model), *HOW, "--workers", workers]
+        done = subprocess.run(
+            [*command, "--port", "0", "--grpc-port", port],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first == f"Error: gRPC cannot listen on 127.0.0.1 port {port}: Address already in use."
+    assert "--grpc-port" in second
+
+
+@pytest.mark.slow
+def test_without_grpc_its_port_does_not_matter(model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        options = (*HOW, "--workers", "2", "--no-grpc", "--grpc-port", port)
+        with _serving(str(model), *options) as (process, told):
+            assert told["grpc"] is None
+            assert _ended(process) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_loading_a_file_that_is_broken_is_the_callers_fault_and_changes_nothing(
+    model: Path, workers: str
+) -> None:
+    with _serving(str(model), *HOW, "--no-grpc", "--model-control", "--workers", workers) as (_, told):
+        model.write_bytes(b"?")
+        load = f"{told['url']}/v2/repository/models/{{}}/load"
+        for _ in range(2):
+            refused = httpx.post(load.format("colours"))
+            assert refused.status_code == 400
+            assert "colours.onnx is not" in refused.json()["error"]
+            assert "The one before goes on." in refused.json()["error"]
+        assert httpx.post(load.format("nothing")).status_code == 404
+        for _ in range(4):
+            answer = httpx.post(f"{told['url']}/v1/predict", content=_png((0, 255, 0)))
+            assert answer.json()["predictions"][0]["top"][0]["label"] == "green"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -296,6 +337,8 @@ def test_a_port_that_is_taken_is_named(model: Path) -> None:
         (("nothing.onnx",), "neither a file nor a network"),
         (("--config", "nowhere.toml"), "cannot be read"),
         (("{model}", "{model}"), "2 models are named 'colours'"),
+        (("{model}=a/b",), "'a/b' is no name"),
+        (("{model}=",), "'' is no name"),
         (("mobilenet_v2",), "which weights"),
         (("{model}", "--max-queue", "0"), "max-queue"),
         (("{model}", "--timeout-ms", "-1"), "timeout-ms"),

@@ -9,9 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.artifact import Artifact, save_artifact
 from edgecnn.bench import BenchPlan
@@ -20,53 +18,16 @@ from edgecnn.data.arrays import ArrayImages
 from edgecnn.engines.choice import parse_choices
 from edgecnn.quantize.settings import QuantizeSettings
 from edgecnn.reports.result import LatencyMs, Result, Variant
-from edgecnn.spec import ModelSpec, Precision, Preprocess, TensorSpec, WeightsId
-
-CLASSES = tuple(f"class {index}" for index in range(10))
+from edgecnn.spec import Precision
+from tests.reader_model import CLASSES, reader_model, reader_spec
 
 MakeArtifact = Callable[..., Artifact]
 MakeImages = Callable[..., ArrayImages]
 MakePlan = Callable[..., ComparePlan]
 
 
-def _model(shift: float) -> onnx.ModelProto:
-    """(N, 4, 4, 3) uint8 to (N, 10): highest is the class that the first pixel states, plus ``shift``."""
-    constants: dict[str, np.ndarray] = {
-        "start": np.array([0, 0, 0], np.int64),
-        "end": np.array([1, 1, 1], np.int64),
-        "axes": np.array([1, 2, 3], np.int64),
-        "row": np.array([-1, 1], np.int64),
-        "classes": np.arange(10, dtype=np.float32)[None] - np.float32(shift),
-    }
-    nodes = [
-        helper.make_node("Slice", ["input", "start", "end", "axes"], ["pixel"]),
-        helper.make_node("Cast", ["pixel"], ["number"], to=TensorProto.FLOAT),
-        helper.make_node("Reshape", ["number", "row"], ["stated"]),
-        helper.make_node("Sub", ["classes", "stated"], ["distance"]),
-        helper.make_node("Abs", ["distance"], ["size"]),
-        helper.make_node("Neg", ["size"], ["scores"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "reader",
-        [helper.make_tensor_value_info("input", TensorProto.UINT8, ["batch", 4, 4, 3])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 10])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
 def write_artifact(path: Path, network: str, shift: float = 0, precision: Precision = "fp32") -> Artifact:
-    spec = ModelSpec(
-        network=network,
-        classes=CLASSES,
-        input=TensorSpec(name="input", dtype="uint8", shape=("batch", 4, 4, 3)),
-        output=TensorSpec(name="scores", dtype="float32", shape=("batch", 10)),
-        preprocess=Preprocess(resize=None, crop=(4, 4), in_graph=True),
-        weights=WeightsId(kind="unknown", name="none"),
-        precision=precision,
-    )
-    return save_artifact(_model(shift), spec, path)
+    return save_artifact(reader_model(shift), reader_spec(network, precision=precision), path)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgecnn.data import LabelledImages, Split, open_source
-from edgecnn.errors import DataError, DependencyMissingError, UsageError
+from edgecnn.errors import DataError, DependencyMissingError, EmptyDataError, UsageError
 
 needs_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed")
 
@@ -119,3 +120,23 @@ def test_an_unreadable_folder_is_a_data_error(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(DataError, match="Permission denied"):
         open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["folder", "classes", "csv", "npz"])
+def test_what_holds_no_image_is_an_error_of_usage(kind: str, tmp_path: Path) -> None:
+    if kind == "folder":
+        path = tmp_path / "nothing"
+        path.mkdir()
+    elif kind == "classes":
+        path = tmp_path / "hollow"
+        for name in ("cat", "dog"):
+            (path / name).mkdir(parents=True)
+    elif kind == "csv":
+        path = tmp_path / "empty.csv"
+        path.write_text("path,label\n")
+    else:
+        path = tmp_path / "empty.npz"
+        np.savez(path, x_test=np.zeros((0, 8, 8, 3), np.uint8), y_test=np.zeros(0, np.int64))
+    with pytest.raises(EmptyDataError, match=re.escape(str(path))) as caught:
+        open_source(str(path))
+    assert caught.value.exit_code == 2

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from edgecnn.artifact import Artifact, save_artifact
 from edgecnn.engines import EngineOptions
 from edgecnn.errors import EngineError, EngineUnavailableError
-from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from edgecnn.spec import ModelSpec
+from tests.engines.tiny_model import SPEC, model, node
 
 if find_spec("openvino") is None:  # importorskip would import it, and so report to Intel
     pytest.skip("OpenVINO is not installed", allow_module_level=True)
@@ -25,34 +26,9 @@ if find_spec("openvino") is None:  # importorskip would import it, and so report
 from edgecnn.engines import openvino_model as subject
 from edgecnn.engines.openvino import OpenVinoEngine
 
-SPEC = ModelSpec(
-    network="tiny",
-    classes=("a", "b", "c"),
-    input=TensorSpec(name="x", dtype="float32", shape=("n", 3, 1, 1)),
-    output=TensorSpec(name="y", dtype="float32", shape=("n", 3, 1, 1)),
-    preprocess=Preprocess(resize=None, crop=(1, 1)),
-    weights=WeightsId(kind="unknown", name="tiny.onnx"),
-)
 BATCH = np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1)
 #: More digits than bfloat16 has, and more than float16 has.
 PRECISE = np.float32(1 + 2**-9 + 2**-13)
-
-
-def model(*nodes: onnx.NodeProto, dtype: int = TensorProto.FLOAT, **constants: np.ndarray) -> onnx.ModelProto:
-    """x (n, 3, 1, 1) -> y, through ``nodes``."""
-    graph = helper.make_graph(
-        list(nodes),
-        "tiny",
-        [helper.make_tensor_value_info("x", dtype, ["n", 3, 1, 1])],
-        [helper.make_tensor_value_info("y", dtype, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my.own", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
-
-
-def node(kind: str, *inputs: str, output: str = "y", domain: str = "") -> onnx.NodeProto:
-    return helper.make_node(kind, inputs or ["x"], [output], domain=domain)
 
 
 def opened(artifact: Artifact) -> OpenVinoEngine:

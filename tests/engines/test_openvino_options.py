@@ -15,7 +15,7 @@ from edgecnn.cache import CACHE_VARIABLE
 from edgecnn.engines import EngineOptions
 from edgecnn.environment import usable_cores
 from edgecnn.errors import EngineError
-from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from tests.engines.tiny_model import SPEC
 
 if find_spec("openvino") is None:  # importorskip would import it, and so report to Intel
     pytest.skip("OpenVINO is not installed", allow_module_level=True)
@@ -23,14 +23,6 @@ if find_spec("openvino") is None:  # importorskip would import it, and so report
 from edgecnn.engines import openvino_model
 from edgecnn.engines.openvino import OpenVinoEngine
 
-SPEC = ModelSpec(
-    network="tiny",
-    classes=("a", "b", "c"),
-    input=TensorSpec(name="x", dtype="float32", shape=("n", 3, 1, 1)),
-    output=TensorSpec(name="y", dtype="float32", shape=("n", 3, 1, 1)),
-    preprocess=Preprocess(resize=None, crop=(1, 1)),
-    weights=WeightsId(kind="unknown", name="tiny.onnx"),
-)
 BATCH = np.arange(1, 7, dtype=np.float32).reshape(2, 3, 1, 1)
 #: More digits than bfloat16 has.
 PRECISE = np.float32(1 + 2**-9)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from onnxruntime import SessionOptions
 
 from edgecnn.artifact import Artifact, save_artifact
@@ -18,37 +18,10 @@ from edgecnn.engines import EngineOptions, ort, ort_session
 from edgecnn.engines.ort import OrtEngine
 from edgecnn.errors import EngineError, EngineUnavailableError
 from edgecnn.quantize.placement import Scheme
-from edgecnn.spec import ModelSpec, Preprocess, Quantization, TensorSpec, WeightsId
+from edgecnn.spec import Quantization
+from tests.engines.tiny_model import SPEC, model, node
 
-SPEC = ModelSpec(
-    network="tiny",
-    classes=("a", "b", "c"),
-    input=TensorSpec(name="x", dtype="float32", shape=("n", 3, 1, 1)),
-    output=TensorSpec(name="y", dtype="float32", shape=("n", 3, 1, 1)),
-    preprocess=Preprocess(resize=None, crop=(1, 1)),
-    weights=WeightsId(kind="unknown", name="tiny.onnx"),
-)
 BATCH = np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1)
-
-
-def model(
-    *nodes: onnx.NodeProto,
-    dtype: int = TensorProto.FLOAT,
-    opset: int = 17,
-    ir_version: int = 8,
-    weights: np.ndarray | None = None,
-) -> onnx.ModelProto:
-    """x (n, 3, 1, 1) -> y (n, 3, 1, 1), through ``nodes``; ``weights`` are named w."""
-    inputs = [helper.make_tensor_value_info("x", dtype, ["n", 3, 1, 1])]
-    outputs = [helper.make_tensor_value_info("y", dtype, None)]
-    constants = [] if weights is None else [numpy_helper.from_array(weights, "w")]
-    graph = helper.make_graph(list(nodes), "tiny", inputs, outputs, constants)
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("my.own", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
-
-
-def node(kind: str, *inputs: str, domain: str = "") -> onnx.NodeProto:
-    return helper.make_node(kind, inputs or ["x"], ["y"], domain=domain)
 
 
 def opened(artifact: Artifact) -> OrtEngine:
@@ -92,7 +65,7 @@ def test_a_spec_of_another_model_is_an_error(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
     shape = np.array([4, 3], np.int64)
-    artifact = save_artifact(model(node("Reshape", "x", "w"), weights=shape), SPEC, tmp_path / "m.onnx")
+    artifact = save_artifact(model(node("Reshape", "x", "w"), w=shape), SPEC, tmp_path / "m.onnx")
     with opened(artifact) as engine, pytest.raises(EngineError, match="failed to run 'tiny': ") as caught:
         engine.run(BATCH)
     assert "cannot be reshaped" in caught.value.problem
@@ -135,7 +108,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_external_weights_are_found_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = model(node("Add", "x", "w"), weights=np.ones((3, 1, 1), np.float32))
+    large = model(node("Add", "x", "w"), w=np.ones((3, 1, 1), np.float32))
     path = tmp_path / "large.onnx"
     onnx.save_model(large, path, save_as_external_data=True, location="large.data", size_threshold=0)
     monkeypatch.chdir("/")

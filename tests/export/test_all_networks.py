@@ -15,7 +15,8 @@ from edgecnn.export.network import export_network
 from edgecnn.export.settings import ExportSettings
 from edgecnn.weights import load_network
 
-pytestmark = pytest.mark.slow
+#: Coverage would double the time of the exporter, which is all Python; test_network covers the same lines.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 #: Where batch norm follows a sum, a concatenation or a pool there is no convolution to fold it into.
 NORM_AFTER_SUM = {

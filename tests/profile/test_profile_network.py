@@ -249,6 +249,7 @@ def test_a_module_does_not_know_its_size() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would double the time, and the small networks above cover all of it
 def test_all_networks_cost_what_their_cards_say() -> None:
     for card in all_cards():
         profile = profile_network(card)
@@ -259,6 +260,7 @@ def test_all_networks_cost_what_their_cards_say() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would double the time, and the small networks above cover all of it
 def test_all_networks_can_be_profiled_at_their_smallest_size() -> None:
     for card in all_cards():
         assert profile_network(card, card.smallest).macs <= card.macs, card.name

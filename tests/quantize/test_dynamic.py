@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from edgecnn.export.network import export_network
 from edgecnn.export.settings import ExportSettings
 from edgecnn.quantize.dynamic import quantize_dynamically
 from edgecnn.weights import load_network
+from tests.quantize.running import answers, operators
 
 GraphOf = Callable[..., onnx.ModelProto]
 
@@ -37,18 +36,6 @@ def model(graph_of: GraphOf) -> onnx.ModelProto:
     model = graph_of(NODES, CONSTANTS)
     model.metadata_props.add(key="some", value="metadata")
     return model
-
-
-def answers(model: onnx.ModelProto, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
-    answer: NDArray[np.float32] = session.run(None, {model.graph.input[0].name: batch})[0]
-    return answer
-
-
-def operators(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def images(batch: int = 5) -> NDArray[np.float32]:

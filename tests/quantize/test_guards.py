@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgecnn.artifact import graph_input, graph_output, read_onnx
@@ -33,6 +31,7 @@ from edgecnn.quantize.guards import (
 )
 from edgecnn.quantize.weights_only import quantize_weights
 from edgecnn.weights import load_network
+from tests.quantize.running import answers
 
 GraphOf = Callable[..., onnx.ModelProto]
 
@@ -205,12 +204,4 @@ def test_newest_exports_come_down_and_answer_the_same(name: str, opset: int, tmp
     assert [node.name for node in converted.graph.node] == [node.name for node in model.graph.node]
     assert list(converted.metadata_props) == list(model.metadata_props)
     batch = np.random.default_rng(0).normal(size=(2, 3, *card.smallest)).astype(np.float32)
-    np.testing.assert_array_equal(_answers(converted, batch), _answers(model, batch))
-
-
-def _answers(model: onnx.ModelProto, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
-    answer: NDArray[np.float32] = session.run(None, {model.graph.input[0].name: batch})[0]
-    return answer
+    np.testing.assert_array_equal(answers(converted, batch), answers(model, batch))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +21,7 @@ from edgecnn.export.network import export_network
 from edgecnn.export.settings import ExportSettings
 from edgecnn.graph.half import to_half
 from edgecnn.weights import load_network
+from tests.quantize.running import answers, built_for_rtx
 
 Export = Callable[[str], onnx.ModelProto]
 GraphOf = Callable[..., onnx.ModelProto]
@@ -37,15 +35,6 @@ CONSTANTS = {
     "huge": np.array(1e5, np.float32),
 }
 CHAIN = "a = Conv(x, w1) b = Clip(a, zero, most) c = Conv(b, w2) y = Clip(c, zero, most)"
-
-
-def answers(model: onnx.ModelProto, batch: NDArray[np.generic]) -> NDArray[np.float32]:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
-    answer: NDArray[np.float32] = session.run(None, {model.graph.input[0].name: batch})[0]
-    return answer
 
 
 def images(size: int = 8, batch: int = 3) -> NDArray[np.float32]:
@@ -165,10 +154,7 @@ def test_what_it_refuses(graph_of: GraphOf) -> None:
 @pytest.mark.tensorrt
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
 def test_tensorrt_builds_it(export: Export, tmp_path: Path) -> None:
-    onnx.save(to_half(export("cifar_resnet20"), ["conv1/Conv"]), tmp_path / "model.onnx")
-    command = [sys.executable, str(Path(__file__).with_name("rtx_build.py")), str(tmp_path / "model.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    build = json.loads(done.stdout)
+    build = built_for_rtx(to_half(export("cifar_resnet20"), ["conv1/Conv"]), tmp_path)
     assert build["complaints"] == []
     assert build["plan_bytes"] > 0
 

@@ -16,7 +16,8 @@ from edgecnn.artifact import open_artifact
 from edgecnn.cli import main
 from edgecnn.reports.result_file import decode_results
 
-pytestmark = pytest.mark.slow
+#: Coverage would double the time of the exporter, all Python; what would be covered is so elsewhere, too.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 #: What a network must have learnt for its accuracy to say something, in percent.
 MIN_TOP1 = 90.0

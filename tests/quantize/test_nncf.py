@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +25,7 @@ if find_spec("nncf") is None:  # importorskip would import it, and so report to 
     pytest.skip("NNCF is not installed", allow_module_level=True)
 
 from edgecnn.quantize.nncf import NncfSettings, quantize_with_nncf
+from tests.quantize.running import operators
 
 Export = Callable[[str], onnx.ModelProto]
 
@@ -61,10 +61,6 @@ def model(export: Export) -> onnx.ModelProto:
 
 def quantised(model: onnx.ModelProto, **settings: object) -> onnx.ModelProto:
     return quantize_with_nncf(model, Images(), "input", NncfSettings(**settings))  # type: ignore[arg-type]
-
-
-def operators(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def zero_points(model: onnx.ModelProto) -> set[int]:

@@ -108,7 +108,7 @@ def test_a_node_stays_in_float(artifact: Artifact, place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["minmax", "auto"])
+@pytest.mark.parametrize("recipe", ["minmax", pytest.param("auto", marks=pytest.mark.slow)])
 def test_a_module_means_all_nodes_inside(
     recipe: RecipeName, save: Callable[..., Artifact], place: Path
 ) -> None:
@@ -241,7 +241,9 @@ def test_only_the_artifact_is_left(artifact: Artifact, place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["auto", "entropy", "dynamic", "weights", "fp16"])
+@pytest.mark.parametrize(
+    "recipe", [pytest.param("auto", marks=pytest.mark.slow), "entropy", "dynamic", "weights", "fp16"]
+)
 def test_the_same_input_gives_the_same_bytes(
     recipe: RecipeName,
     artifact: Artifact,

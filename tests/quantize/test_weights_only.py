@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +25,7 @@ from edgecnn.export.network import export_network
 from edgecnn.export.settings import ExportSettings
 from edgecnn.quantize.weights_only import quantize_weights
 from edgecnn.weights import load_network
+from tests.quantize.running import answers, built_for_rtx, operators
 
 Export = Callable[[str], onnx.ModelProto]
 GraphOf = Callable[..., onnx.ModelProto]
@@ -43,18 +40,6 @@ def optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     settings.optimized_model_filepath = str(folder / "optimised.onnx")
     onnxruntime.InferenceSession(model.SerializeToString(), settings)
     return onnx.load(folder / "optimised.onnx")
-
-
-def answers(model: onnx.ModelProto, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
-    answer: NDArray[np.float32] = session.run(None, {model.graph.input[0].name: batch})[0]
-    return answer
-
-
-def operators(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def stored(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
@@ -168,10 +153,7 @@ def test_what_it_refuses(graph_of: GraphOf) -> None:
 @pytest.mark.tensorrt
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
 def test_tensorrt_builds_it(export: Export, tmp_path: Path) -> None:
-    onnx.save(quantize_weights(export("cifar_resnet20"), dequantize_linear=True), tmp_path / "model.onnx")
-    command = [sys.executable, str(Path(__file__).with_name("rtx_build.py")), str(tmp_path / "model.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    build = json.loads(done.stdout)
+    build = built_for_rtx(quantize_weights(export("cifar_resnet20"), dequantize_linear=True), tmp_path)
     assert build["complaints"] == []
     assert build["plan_bytes"] > 0
 

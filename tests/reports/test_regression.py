@@ -18,6 +18,7 @@ from edgecnn.reports.result import (
     ResultFile,
     Variant,
 )
+from edgecnn.spec import Precision
 
 MakeVariant = Callable[..., Variant]
 MakeFile = Callable[..., ResultFile]
@@ -135,6 +136,23 @@ def test_two_recipes_of_one_precision_are_told_apart(variant: MakeVariant, file:
     old = file(timed(one, 1.0), timed(other, 2.0))
     new = file(timed(replace(other, sha256="cc" * 32), 2.0), timed(one, 1.0))
     compared = compare_to_baseline(old, new)
+    assert (compared.findings, compared.compared) == ((), 2)
+
+
+@pytest.mark.parametrize(("before", "now"), [("int8", "mixed"), ("mixed", "int8")])
+def test_int8_with_some_layers_in_float_is_the_same_variant(
+    before: Precision, now: Precision, variant: MakeVariant, file: MakeFile
+) -> None:
+    """What a request for int8 comes to may differ from run to run."""
+    old = file(timed(variant(), 1.0), timed(variant(precision=before), 1.0))
+    new = file(timed(variant(), 1.0), timed(variant(precision=now), 2.0))
+    compared = compare_to_baseline(old, new)
+    assert ([finding.kind for finding in compared.findings], compared.compared) == (["slower"], 2)
+
+
+def test_int8_and_mixed_of_one_run_are_two_variants(variant: MakeVariant, file: MakeFile) -> None:
+    both = file(timed(variant(precision="int8"), 1.0), timed(variant(precision="mixed"), 2.0))
+    compared = compare_to_baseline(both, file(*reversed(both.results)))
     assert (compared.findings, compared.compared) == ((), 2)
 
 

@@ -27,7 +27,8 @@ GOOD = Parity(images=32, max_abs=0.01, max_rel=2e-4, sqnr_db=70.0, top1_agreemen
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """scripts/gpu_report.py, which is in no package."""
+    """scripts/gpu_report.py, which is in no package; it imports its neighbour, as a script may."""
+    sys.path.insert(0, str(ROOT / "scripts"))
     found = importlib.util.spec_from_file_location("gpu_report", ROOT / "scripts" / "gpu_report.py")
     assert found is not None
     assert found.loader is not None
@@ -35,7 +36,9 @@ def script() -> Iterator[ModuleType]:
     sys.modules[module.__name__] = module  # dataclasses look themselves up
     found.loader.exec_module(module)
     yield module
-    del sys.modules[module.__name__]
+    sys.path.remove(str(ROOT / "scripts"))
+    for name in (module.__name__, "gpu_page"):
+        del sys.modules[name]
 
 
 def result(precision: Any, batch: int | None, **measured: Any) -> Result:
@@ -162,7 +165,7 @@ def test_without_data_the_page_says_so(script: ModuleType) -> None:
 def test_the_counts_of_the_gpu_tests(script: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "junit.xml"
     file.write_text('<testsuites><testsuite tests="9" failures="1" errors="0" skipped="2"/></testsuites>')
-    assert script._tests(file) == "9 tests, 1 failures, 0 errors, 2 skipped"
+    assert sys.modules["gpu_page"]._tests(file) == "9 tests, 1 failures, 0 errors, 2 skipped"
 
 
 def test_where_no_engine_opens_there_is_one_sentence(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -22,9 +21,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from edgecnn import __version__
-from edgecnn.artifact import save_artifact
 from edgecnn.serving.openapi import openapi_document
-from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from tests.colour_model import write_colour_model
 
 pytestmark = pytest.mark.slow
 
@@ -33,16 +31,7 @@ schema = schemathesis.openapi.from_dict(openapi_document(__version__, ["colours"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, graph_of: Callable[..., ModelProto]) -> Iterator[str]:
-    graph = graph_of("m = GlobalAveragePool(x) f = Flatten(m) y = Mul(f, c)", {"c": np.float32(10)})
-    spec = ModelSpec(
-        network="colours",
-        classes=("red", "green", "blue"),
-        input=TensorSpec(name="x", dtype="float32", shape=("batch", 3, 8, 8)),
-        output=TensorSpec(name="y", dtype="float32", shape=("batch", 3)),
-        preprocess=Preprocess(resize=8, crop=(8, 8)),
-        weights=WeightsId(kind="random", name="seed=0"),
-    )
-    path = save_artifact(graph, spec, tmp_path_factory.mktemp("model") / "colours.onnx").path
+    path = write_colour_model(tmp_path_factory.mktemp("model") / "colours.onnx", graph_of)
     with _serving(path) as url:
         yield url
         assert httpx.get(f"{url}/v2/health/ready").status_code == 200, "the server did not survive"

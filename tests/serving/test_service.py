@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edgecnn.artifact import save_artifact
 from edgecnn.engines import open_engine
 from edgecnn.errors import ArtifactError, UsageError
 from edgecnn.serving.faults import (
@@ -22,12 +21,13 @@ from edgecnn.serving.faults import (
     ForbiddenError,
     NotFoundError,
     OverloadedError,
+    RequestError,
     TooLargeError,
     UnavailableError,
 )
 from edgecnn.serving.service import InferenceService
 from edgecnn.serving_config import ModelSettings, RepositorySettings, ServerSettings, ServingConfig
-from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from tests.colour_model import write_colour_model
 
 Making = Callable[..., Path]
 HOW = {"instances": 2, "threads": 1, "max_batch": 2}
@@ -38,19 +38,7 @@ def make(tmp_path: Path, graph_of: Callable[..., ModelProto]) -> Making:
     """Writes a model whose scores are ``factor`` times the means of the channels."""
 
     def making(place: str, factor: float = 1.0) -> Path:
-        model = graph_of("m = GlobalAveragePool(x) f = Flatten(m) y = Mul(f, c)", {"c": np.float32(factor)})
-        spec = ModelSpec(
-            network="means",
-            classes=("red", "green", "blue"),
-            input=TensorSpec(name="x", dtype="float32", shape=("batch", 3, 8, 8)),
-            output=TensorSpec(name="y", dtype="float32", shape=("batch", 3)),
-            preprocess=Preprocess(resize=8, crop=(8, 8)),
-            weights=WeightsId(kind="random", name="seed=0"),
-        )
-        path = tmp_path / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_artifact(model, spec, path)
-        return path
+        return write_colour_model(tmp_path / place, graph_of, network="means", factor=factor)
 
     return making
 
@@ -195,12 +183,48 @@ def test_a_file_that_broke_leaves_the_loaded_model_alone(make: Making) -> None:
 
     async def use(service: InferenceService) -> None:
         path.write_bytes(b"broken")
-        with pytest.raises(UnavailableError, match="The one before goes on"):
+        with pytest.raises(BadRequestError, match="The one before goes on"):
             await service.load("means")
         assert service.ready()
         await (await service.model("means")).infer([_tensor()])
 
     _serving(_one(path, model_control=True), use)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({"error": "No such thing.", "status": 404}, NotFoundError),
+        ({"error": "It is broken.", "status": 400}, BadRequestError),
+        ({"error": "It is gone.", "status": 503}, UnavailableError),
+        ({"error": "KeyError"}, UnavailableError),
+    ],
+)
+def test_what_a_worker_refuses_is_refused_as_it_says(
+    make: Making, answer: dict[str, Any], kind: type[RequestError]
+) -> None:
+    async def use(service: InferenceService) -> None:
+        async def spread(message: dict[str, Any]) -> list[dict[str, Any]]:
+            return [{}, answer]
+
+        service.spread = spread
+        with pytest.raises(kind, match=answer["error"]):
+            await service.load("means")
+
+    _serving(_one(make("m.onnx"), model_control=True), use)
+
+
+def test_a_folder_that_no_client_could_ask_for_is_refused(tmp_path: Path, make: Making) -> None:
+    make("models/good/1/model.onnx")
+
+    async def use(service: InferenceService) -> None:
+        make("models/my model/1/model.onnx")
+        with pytest.raises(NotFoundError, match="no model 'my model'"):
+            await service.load("my model")
+
+    _serving(_repository(tmp_path / "models"), use)
+    with pytest.raises(UsageError, match="'my model' is no name"):
+        _serving(_repository(tmp_path / "models"), use)
 
 
 def test_unloaded_is_unavailable_until_it_is_loaded(make: Making) -> None:

@@ -73,6 +73,7 @@ def test_a_builder_that_does_not_exist_is_named() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would double the time
 def test_all_networks_have_the_parameters_of_their_cards() -> None:
     for card in all_cards():
         module: nn.Module = build_outline(card, len(card.classes))

@@ -25,6 +25,7 @@ def test_the_head_is_found_whatever_its_kind(name: str, keys: tuple[str, ...]) -
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would double the time
 def test_every_network_has_a_head() -> None:
     for card in all_cards():
         assert len(head_keys(card)) == 2, card.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import writing
 from edgecnn.errors import DependencyMissingError, ResultError
 
 # Before any module of this package, all of which import it plainly.
@@ -17,7 +17,7 @@ except ImportError as error:
 from edgecnn.reports.flip_pairs import class_names, flip_pairs
 from edgecnn.reports.plots.bubbles import bubble_points, draw_bubbles
 from edgecnn.reports.plots.cdf import cdf_rows, draw_cdf
-from edgecnn.reports.plots.figure import Figure, drawing, laid_out
+from edgecnn.reports.plots.figure import Figure, drawing, laid_out, save_figure
 from edgecnn.reports.plots.flips import draw_flips
 from edgecnn.reports.plots.kinds import kinds_of
 from edgecnn.reports.plots.memory import draw_memory, memory_rows
@@ -47,7 +47,8 @@ def write_plots(
         for name, figure in drawn(document, theme, classes).items():
             for suffix in ("png", "svg"):
                 path = folder / f"{name}.{suffix}"
-                _save(figure, path)
+                with writing(path, ResultError, "Choose another folder with --plots."):
+                    save_figure(figure, path)
                 written.append(path)
     return tuple(written)
 
@@ -67,14 +68,3 @@ def drawn(document: ResultFile, theme: Theme, classes: Sequence[str] = ()) -> Ma
     if pairs := flip_pairs(document.results):
         figures["flips"] = draw_flips(pairs, class_names(document.results, classes), theme)
     return {name: laid_out(figure) for name, figure in figures.items()}
-
-
-def _save(figure: Figure, path: Path) -> None:
-    try:
-        with replacing(path) as temporary:
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata)
-    except OSError as error:
-        raise ResultError(
-            f"{path} cannot be written: {error.strerror or error}.", "Choose another folder with --plots."
-        ) from error

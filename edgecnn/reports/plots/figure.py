@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from edgecnn.atomic import replacing
 from edgecnn.reports.plots.theme import Theme
 
-__all__ = ["Axes", "Figure", "drawing", "laid_out", "new_axes", "tick_logarithm"]
+__all__ = ["Axes", "Figure", "drawing", "laid_out", "new_axes", "save_figure", "tick_logarithm"]
 
 _SETTINGS = {
     # A name may hold dollar signs, and is no formula.
@@ -62,6 +64,17 @@ def laid_out(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write it as the suffix of ``path`` says, .png or .svg; equal figures make equal files.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata)
 
 
 def tick_logarithm(axes: Axes, ratio: float) -> None:

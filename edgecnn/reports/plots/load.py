@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.atomic import replacing
+from edgecnn.atomic import writing
 from edgecnn.errors import ResultError
-from edgecnn.reports.plots.figure import Axes, Figure, drawing, laid_out, new_axes
+from edgecnn.reports.plots.figure import Axes, Figure, drawing, laid_out, new_axes, save_figure
 from edgecnn.reports.plots.theme import LIGHT, Theme
 
 __all__ = ["LoadSeries", "draw_load", "write_load_plot"]
@@ -74,16 +74,8 @@ def write_load_plot(series: LoadSeries, path: Path, theme: Theme = LIGHT) -> Non
     Raises:
         ResultError: the file cannot be written.
     """
-    try:
-        with drawing(), replacing(path) as temporary:
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            laid_out(draw_load(series, theme)).savefig(
-                temporary, format=path.suffix[1:], dpi=160, metadata=metadata
-            )
-    except OSError as error:
-        raise ResultError(
-            f"{path} cannot be written: {error.strerror or error}.", "Choose another place with --plot."
-        ) from error
+    with drawing(), writing(path, ResultError, "Choose another place with --plot."):
+        save_figure(laid_out(draw_load(series, theme)), path)
 
 
 def _percentiles(axes: Axes, series: LoadSeries, theme: Theme) -> None:

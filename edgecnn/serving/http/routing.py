@@ -130,7 +130,7 @@ class Router:
         segments = split_path(head.path)
         found = _find(self._root, segments, 0, [])
         if found is None:
-            raise NotFoundError(f"There is nothing at {head.path[:200]}.", "See /docs for what there is.")
+            raise NotFoundError(f"There is nothing at {head.path[:200]}.", self._hint(head.path))
         node, values = found
         if self._cors.is_preflight(head):
             return _answering(204, self._cors.preflight_headers(head, node.methods()))
@@ -148,6 +148,13 @@ class Router:
     def headers(self, head: Head) -> Headers:
         """What every answer to ``head`` says besides, whoever answers."""
         return self._cors.headers(head)
+
+    def _hint(self, path: str) -> str:
+        """Where to look instead of a path that is not known."""
+        shorter = path.rstrip("/") or "/"
+        if shorter != path and _find(self._root, split_path(shorter), 0, []) is not None:
+            return f"There is {shorter[:200]}, without a slash at its end."
+        return "See /docs for what there is."
 
 
 def split_path(path: str) -> list[str]:

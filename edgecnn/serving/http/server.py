@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from edgecnn.errors import UsageError
+from edgecnn.serving.faults import BadRequestError, RequestError, UnavailableError
 from edgecnn.serving.http.access_log import AccessLog
+from edgecnn.serving.http.answer import encode
 from edgecnn.serving.http.connection import HttpConnection
 from edgecnn.serving.http.limits import BodyBudget, HttpLimits
-from edgecnn.serving.http.message import Request
+from edgecnn.serving.http.message import Headers, Request, error_response
 from edgecnn.serving.http.routing import Router
 from edgecnn.serving.http.surroundings import Surroundings
 
@@ -27,10 +29,11 @@ _BACKLOG: Final = 1024
 _SETTLE_S: Final = 0.25
 _ACCEPTS_AT_ONCE: Final = 64
 _ACCEPT_PAUSE_S: Final = 1.0
-_NO_ROOM: Final = b'{"error":"The server has no room for another connection. Try again later."}'
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%b" % (len(_NO_ROOM), _NO_ROOM)
+_RETRY: Final = (("retry-after", "1"),)
+_FULL: Final = UnavailableError("The server has no room for another connection.", "Try again later.")
+_STOPPING: Final = UnavailableError("The server is stopping.", "Try again in a moment.")
+_IN_THE_CLEAR: Final = BadRequestError(
+    "This port speaks TLS, and the request came without.", "Begin the URL with https://."
 )
 
 
@@ -202,19 +205,19 @@ class HttpServer:
         return task
 
     def _turn_away(self, sock: socket.socket) -> None:
-        """Say that there is no room. One that expects TLS could not read it."""
+        """Say why it is not taken. One that expects TLS could not read it."""
         sock.setblocking(False)
         with sock:
             if self._ssl_context is None:
-                try:
-                    sock.send(_FULL)
-                except OSError:
-                    return  # it left already
+                _answer(sock, _STOPPING if self._around.draining else _FULL, _RETRY)
 
     async def _connect(self, sock: socket.socket, connection: HttpConnection) -> None:
         timeout_s = self._limits.header_timeout_s if self._ssl_context is not None else None
+        spare: socket.socket | None = None
         try:
             sock.setblocking(False)
+            if self._ssl_context is not None:
+                spare = sock.dup()  # the event loop closes its own with a handshake that fails
             await self._loop.connect_accepted_socket(
                 lambda: connection,
                 sock,
@@ -224,10 +227,14 @@ class HttpServer:
             )
         except OSError as error:  # with ssl.SSLError and TimeoutError: the handshake failed, or it left
             _LOG.debug("connection not taken: %s", error)
+            if spare is not None and getattr(error, "reason", None) == "HTTP_REQUEST":  # as OpenSSL calls it
+                _answer(spare, _IN_THE_CLEAR)
             sock.close()
         else:
             self._start_sweeping()
         finally:
+            if spare is not None:
+                spare.close()
             self._around.arriving.discard(connection)
 
     def _stop_accepting(self) -> None:
@@ -241,6 +248,14 @@ class HttpServer:
             self._observe(request, status, duration_s)
         if self._access_log is not None:
             self._access_log.write(request, status, sent, duration_s)
+
+
+def _answer(sock: socket.socket, error: RequestError, extra: Headers = ()) -> None:
+    """The only thing that is said on a connection: it is new, and its buffer has room."""
+    try:
+        sock.send(b"".join(encode(error_response(error), extra, bodiless=False, close=True).pieces))
+    except OSError:
+        return  # the client left already
 
 
 def open_listener(host: str, port: int) -> socket.socket:

@@ -121,7 +121,7 @@ class WorkerChannel:
 
         Returns:
             The answers; a worker that dies meanwhile gives none. One whose handler failed answers
-            ``{"error": "..."}``.
+            ``{"error": "..."}``, with HTTP's "status" where it refused.
 
         Raises:
             UnavailableError: the supervisor is gone.
@@ -187,7 +187,7 @@ class WorkerChannel:
             answer = await self._handler(call.message)
             msgspec.json.encode(answer)
         except RequestError as error:
-            answer = {"error": error.sentence}
+            answer = {"error": error.sentence, "status": error.status}
         except Exception as error:  # noqa: BLE001 - whatever it is, the sender must not wait for ever
             _LOG.exception("The handler of broadcasts failed.")
             answer = {"error": str(error) or type(error).__name__}

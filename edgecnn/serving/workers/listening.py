@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from edgecnn.errors import UsageError
 
-__all__ = ["Acceptor", "open_listeners", "reserved_port"]
+__all__ = ["Acceptor", "open_listeners", "require_free", "reserved_port"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,9 +43,28 @@ def open_listeners(host: str, port: int, backlog: int) -> list[socket.socket]:
     return listeners
 
 
+def require_free(host: str, port: int) -> None:
+    """Find out before gRPC does, which writes its own line on standard error and tells no reason.
+
+    Args:
+        host: a name or an address; of several addresses, one must do.
+        port: 0 is always free.
+
+    Raises:
+        UsageError: the name has no address, or the port cannot be had; the remedy names --grpc-port.
+    """
+    try:
+        faults = [_fault(*each, port) for each in _addresses(host, port)]
+    except OSError as error:
+        raise _no_grpc(host, port, error) from error
+    first = faults[0]
+    if first is not None and all(faults):
+        raise _no_grpc(host, port, first)
+
+
 @contextmanager
 def reserved_port(host: str, port: int) -> Iterator[int]:
-    """A port that processes may share by SO_REUSEPORT, and that nobody else gets meanwhile.
+    """A port for gRPC that processes may share by SO_REUSEPORT, and that nobody else gets meanwhile.
 
     With port 0 the system chooses one, the same for all of them. The socket that holds it does not listen, so
     no connection comes to it.
@@ -53,17 +72,18 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
     Raises:
         UsageError: the name has no address, or the port cannot be had.
     """
+    require_free(host, port)  # another server's workers may share theirs, and would get half of the calls
     try:
         family, address = _addresses(host, port)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise _unavailable(host, port, error) from error
+        raise _no_grpc(host, port, error) from error
     with sock:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind((address, port))
         except OSError as error:
-            raise _unavailable(host, port, error) from error
+            raise _no_grpc(host, port, error) from error
         yield sock.getsockname()[1]
 
 
@@ -117,6 +137,24 @@ class Acceptor:
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _fault(family: socket.AddressFamily, address: str, port: int) -> OSError | None:
+    """Why a port of an address cannot be had; None if it can."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that ended do not count
+            sock.bind((address, port))
+    except OSError as error:
+        return error
+    return None
+
+
+def _no_grpc(host: str, port: int, error: OSError) -> UsageError:
+    return UsageError(
+        f"gRPC cannot listen on {host or '*'} port {port}: {error.strerror or error}.",
+        "Choose another port with --grpc-port, where 0 takes a free one, or leave gRPC out with --no-grpc.",
+    )
 
 
 def _unavailable(host: str, port: int, error: OSError) -> UsageError:

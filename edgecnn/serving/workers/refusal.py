@@ -11,7 +11,10 @@ from edgecnn.serving.faults import UnavailableError
 
 __all__ = ["REFUSAL", "Refusals"]
 
-_ERROR = UnavailableError("No worker of this server is ready.", "Try again in a moment.")
+_ERROR = UnavailableError(
+    "No worker of this server is ready: they are starting, or the server is stopping.",
+    "Try again in a moment.",
+)
 _BODY = msgspec.json.encode({"error": _ERROR.sentence})
 
 #: The whole response.

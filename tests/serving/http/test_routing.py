@@ -69,6 +69,21 @@ def test_other_paths_find_nothing(path: str) -> None:
         router().admit(head("GET", path))
 
 
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        ("/v2/models/x/", "There is /v2/models/x, without a slash at its end."),
+        ("//", "There is /, without a slash at its end."),
+        ("/v2/models/", "See /docs for what there is."),
+        ("/v2", "See /docs for what there is."),
+    ],
+)
+def test_a_slash_too_many_is_told(path: str, remedy: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        router().admit(head("GET", path))
+    assert caught.value.remedy == remedy
+
+
 def test_a_method_that_a_path_does_not_take_names_those_that_it_does() -> None:
     with pytest.raises(MethodNotAllowedError) as caught:
         router().admit(head("DELETE", "/v2/models/x"))

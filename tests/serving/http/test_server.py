@@ -219,7 +219,10 @@ def test_tls_serves_large_bodies_and_survives_those_who_do_not_speak_it(
         async with staged(tls=server_tls(*pair)) as stage:
             plain = await stage.connect()
             await plain.send(GET)
-            assert b"HTTP/1.1" not in await plain.rest()
+            told = await plain.answer()
+            assert told.status == 400
+            assert "https://" in json.loads(told.body)["error"]
+            assert await plain.rest() == b""
             client = await stage.connect(trusting)
             head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
             for _ in range(2):

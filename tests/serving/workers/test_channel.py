@@ -163,7 +163,7 @@ def test_messages_are_answered_whatever_the_handler_does() -> None:
             answers = [await played.hear() for _ in range(4)]
             assert answers[:3] == [
                 Answer(0, {"done": "it"}),
-                Answer(1, {"error": "No. Ask another."}),
+                Answer(1, {"error": "No. Ask another.", "status": 503}),
                 Answer(2, {"error": "'x'"}),
             ]
             assert isinstance(answers[3], Answer)

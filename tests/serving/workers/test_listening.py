@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn.errors import UsageError
 from edgecnn.serving.workers import listening
-from edgecnn.serving.workers.listening import Acceptor, open_listeners, reserved_port
+from edgecnn.serving.workers.listening import Acceptor, open_listeners, require_free, reserved_port
 
 
 def test_a_free_port_is_the_same_on_each_address() -> None:
@@ -29,6 +29,8 @@ def test_a_host_that_is_not_ours_is_said(host: str) -> None:
         open_listeners(host, 0, 8)
     with pytest.raises(UsageError, match=host), reserved_port(host, 0):
         pass
+    with pytest.raises(UsageError, match=f"gRPC cannot listen on {host} port 0"):
+        require_free(host, 0)
 
 
 def test_a_reserved_port_is_for_those_who_share() -> None:
@@ -44,6 +46,20 @@ def test_a_reserved_port_is_for_those_who_share() -> None:
             each.close()
         with pytest.raises(UsageError, match="in use"):
             open_listeners("127.0.0.1", port, 8)
+
+
+def test_a_port_of_another_server_is_not_reserved_even_where_that_shares_it() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        words = f"port {port}: Address already in use"
+        with pytest.raises(UsageError, match=words) as caught, reserved_port("127.0.0.1", port):
+            pass
+    assert "--grpc-port" in caught.value.remedy
+    require_free("127.0.0.1", port)
+    require_free("localhost", 0)
 
 
 def test_what_the_kernel_queued_is_accepted_before_closing() -> None:
