@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -158,15 +158,14 @@ def _round(case: Case, streams: int, seconds: int) -> tuple[float, float]:
         for _ in range(_WARM_UP):
             engine.run(images)
         with _measuring_app(case, streams, 2 * seconds) as app:
-            while app.poll() is None:
+            # Its turn first: stopped before its clock runs, it would not count what is taken off here.
+            while not _ended_within(app, _TURN):
                 begin = perf_counter()
                 app.send_signal(SIGSTOP)
                 own_runs, turn_s = _turn(engine, images, case.callers(streams), pool)
                 app.send_signal(SIGCONT)
                 stopped_s += perf_counter() - begin
                 runs, own_s = runs + own_runs, own_s + turn_s
-                with suppress(subprocess.TimeoutExpired):
-                    app.wait(_TURN)
             app_runs, app_s = _reported(app)
     return app_runs * case.batch / (app_s - stopped_s), runs * case.batch / own_s
 
@@ -185,6 +184,14 @@ def _measuring_app(case: Case, streams: int, seconds: int) -> Iterator[subproces
         else:
             raise SystemExit(f"benchmark_app failed:\n{said[-2000:]}")
         yield app
+
+
+def _ended_within(app: subprocess.Popen[str], seconds: float) -> bool:
+    try:
+        app.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _reported(app: subprocess.Popen[str]) -> tuple[int, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edgecnn.bench.opened import OpenVariant
-from edgecnn.bench.outcome import loadgen_latency_ms, loadgen_scenario
+from edgecnn.bench.outcome import latency_gates, loadgen_latency_ms, loadgen_scenario
 from edgecnn.bench.plan import BenchPlan
 from edgecnn.bench.under_way import UnderWay
 from edgecnn.timing.loadgen import LoadgenSettings, run_loadgen
@@ -58,6 +58,7 @@ def _drive(plan: BenchPlan, run: UnderWay, opened: OpenVariant, name: str) -> No
         scenario=loadgen_scenario(plan, figures, images / figures.samples_per_s, str(logs)),
         latency_ms=loadgen_latency_ms(figures, run.warmed),
         throughput_per_s=figures.samples_per_s,
+        gates=latency_gates(plan, figures.percentiles_ms.get(0.99)),
     )
     if figures.reason and (plan.scenario != "server" or plan.latency_bound_ms is not None):
         run.warnings.append(f"LoadGen: {figures.reason}")

@@ -67,4 +67,5 @@ def _add_up(plan: BenchPlan, run: UnderWay, load: Load) -> None:
         latency_ms=latency_ms(run.series, run.warmed),
         throughput_per_s=run.series.images_per_s,
         throughput_ci95=run.series.images_ci95,
+        gates=latency_gates(plan, late_ms(run.series)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -82,10 +82,7 @@ def open_variant(plan: BenchPlan, planned: PlannedVariant, stack: ExitStack) -> 
     batch = random_batch(planned.artifact.spec, planned.batch, plan.seed)
     return OpenVariant(
         planned=planned,
-        variant=replace(
-            variant_of(planned.artifact, engines[0].info, planned.batch),
-            options=planned.choice.other_options,
-        ),
+        variant=variant_of(planned.artifact, engines[0].info, planned.batch, planned.choice),
         engines=engines,
         calls=tuple(partial(engine.run, batch) for engine in engines),
         calls_per_query=plan.images_per_query(planned.batch) // planned.batch,

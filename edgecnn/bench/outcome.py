@@ -17,11 +17,11 @@ from edgecnn.timing.warmup import WarmUp
 
 __all__ = [
     "copy_warning",
+    "late_ms",
     "latency_gates",
     "latency_ms",
     "loadgen_latency_ms",
     "loadgen_scenario",
-    "late_ms",
     "ratio_to",
     "scenario_of",
     "server_warnings",
@@ -29,8 +29,8 @@ __all__ = [
     "warm_up_warning",
 ]
 
-#: Of a slice: a queue that takes longer than this to empty after the last arrival was growing. At nine tenths
-#: of what an instance can do, five queries wait on average (M/D/1), which is less in any slice of use.
+#: Share of a slice: a queue that takes longer than this to empty after the last arrival was growing. Below
+#: what an instance can do it stays short: at nine tenths of it, four queries wait on average (M/D/1).
 _LATE_SHARE = 0.1
 
 
@@ -89,6 +89,7 @@ def scenario_of(plan: BenchPlan, series: Series, batch: int) -> Scenario:
     queries = len(series.latencies_ns) * (batch if plan.scenario == "offline" else 1)
     enough = long_enough(plan.scenario, series.seconds, queries)
     bounded = plan.scenario != "server" or plan.latency_bound_ms is not None
+    gates = latency_gates(plan, late_ms(series))
     as_ruled = bounded and (plan.scenario in {"multi", "offline"} or batch == 1)
     return Scenario(
         name=plan.scenario,
@@ -97,7 +98,7 @@ def scenario_of(plan: BenchPlan, series: Series, batch: int) -> Scenario:
         target_qps=plan.target_qps,
         latency_bound_ms=plan.latency_bound_ms,
         instances=plan.instances,
-        valid=enough and as_ruled and not server_warnings(plan, series),
+        valid=enough and as_ruled and not server_warnings(plan, series) and all(gate.held for gate in gates),
     )
 
 
@@ -150,15 +151,8 @@ def server_warnings(plan: BenchPlan, series: Series) -> list[str]:
     count = len(series.latencies_ns)
     if not count:
         return ["No query arrived: measure for longer (--duration), or at a higher --qps."]
-    warnings = []
-    if reason := _overload(series):
-        warnings.append(f"It cannot keep up with {plan.target_qps:g} queries/s: {reason}")
-    late = late_ms(series)
-    if plan.latency_bound_ms is not None and late is not None and late > plan.latency_bound_ms:
-        warnings.append(
-            f"The 99th percentile of latency is {late:.2f} ms, and the bound {plan.latency_bound_ms:g} ms."
-        )
-    return warnings
+    reason = _overload(series)
+    return [f"It cannot keep up with {plan.target_qps:g} queries/s: {reason}"] if reason else []
 
 
 def latency_gates(plan: BenchPlan, late: float | None) -> tuple[Gate, ...]:
@@ -188,8 +182,8 @@ def _overload(series: Series) -> str:
         return f"{series.unanswered} of {count} were given up. The latencies are lower bounds."
     if series.late_share > _LATE_SHARE:
         return (
-            f"it answered {series.images_per_s:.0f} a second, and the queue grew for as long as they arrived. "
-            "The latencies depend on the duration."
+            f"it answered {series.images_per_s:.0f} a second, and the queue grew for as long as they "
+            "arrived. The latencies depend on the duration."
         )
     return ""
 

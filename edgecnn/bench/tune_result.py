@@ -37,8 +37,8 @@ def tune_results(
         infos: what the engine says of itself, by the number of threads asked for.
         settings: what was looked for.
     """
-    one = variant_of(artifact, next(iter(infos.values())), batch=1)  # hashes the file: once is enough
-    one = replace(one, options=choice.other_options)
+    # This hashes the file: once is enough.
+    one = variant_of(artifact, next(iter(infos.values())), batch=1, choice=choice)
     results = [
         _result(each, replace(one, threads=infos[each.configuration.threads].threads), settings)
         for each in tuning.measured

@@ -17,7 +17,9 @@ from edgecnn.commands.parameters import NumbersType
 from edgecnn.commands.shared_options import duration_option, engines_option, memory_option, result_option
 from edgecnn.engines.choice import parse_choices
 from edgecnn.environment import describe_environment
+from edgecnn.errors import GateError
 from edgecnn.reports.label import label
+from edgecnn.reports.missed import missed
 from edgecnn.reports.result import Result, ResultFile
 from edgecnn.reports.result_file import encode_results, write_results
 from edgecnn.timing.scenarios import ScenarioName
@@ -85,7 +87,12 @@ class _Request:
 )
 @duration_option(5.0)
 @click.option("--qps", type=float, metavar="Q", help="Queries a second that arrive, of the server scenario.")
-@click.option("--latency-bound-ms", type=float, metavar="MS", help="What their 99th percentile may be.")
+@click.option(
+    "--latency-bound-ms",
+    type=float,
+    metavar="MS",
+    help="What their 99th percentile may be; exit with 3 if it is more.",
+)
 @click.option(
     "--instances", type=int, default=1, show_default=True, help="Of each model, for offline and server."
 )
@@ -119,6 +126,7 @@ def bench(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - clic
     Intervals are of 95 %.
 
     A variant that cannot be measured is named with its reason; the others go on, and the exit code is 1.
+    Where all are measured and one exceeds --latency-bound-ms, it is 3.
     """
     request = _Request(**options)
     plan = request.plan(terminal)
@@ -136,7 +144,11 @@ def bench(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - clic
 
 
 def _report(terminal: Terminal, results: tuple[Result, ...]) -> None:
-    """Say what makes the figures uncertain, and what could not be measured; exit with 1 for the latter."""
+    """Say what makes the figures uncertain, and what could not be measured; exit with 1 for the latter.
+
+    Raises:
+        GateError: a bound of latency did not hold.
+    """
     several = len(results) > 1
     by_text: dict[str, list[str]] = {}
     for result in results:
@@ -148,5 +160,12 @@ def _report(terminal: Terminal, results: tuple[Result, ...]) -> None:
     failed = [result for result in results if result.error is not None]
     for result in failed:
         click.echo(f"Error: {label(result.variant)}: {result.error}", err=True)
+    sentences = [f"{label(one.variant)}: {sentence}" for one in results for sentence in missed(one)]
     if failed:
+        for sentence in sentences:
+            terminal.warn(sentence)
         raise click.exceptions.Exit(1)
+    if sentences:
+        raise GateError(
+            " ".join(sentences), "Send fewer queries (--qps), use a faster model or engine, or allow more."
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.atomic import require_writable, writing
-from edgecnn.commands.comparison_report import gate_against, write_reports
+from edgecnn.commands.comparison_report import gate_against, tell_drops, write_reports
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.model_argument import ModelOptions, resolve_model
 from edgecnn.commands.parameters import WordsType
@@ -25,7 +25,8 @@ from edgecnn.commands.shared_options import (
 )
 from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source, subset
 from edgecnn.engines.choice import EngineChoice, parse_choices
-from edgecnn.errors import DependencyMissingError, EdgecnnError, ResultError, UsageError
+from edgecnn.errors import DependencyMissingError, EdgecnnError, GateError, ResultError, UsageError
+from edgecnn.reports.counted import counted
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import encode_results, read_results
@@ -154,7 +155,8 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
     Written into the folder: results.json, results.csv, results.md and report.html, one page that needs no
     network. 'edgecnn pick' chooses from results.json.
 
-    What fails is named with its reason and the others go on; the exit code is then 1.
+    What fails is named with its reason and the others go on; the exit code is then 1. It is 3 where top-1
+    fell by more than --max-drop, beyond chance.
     """
     request = _Request(**options)
     baseline = _baseline(request)
@@ -173,10 +175,16 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
         print_rows(terminal, rows)
         terminal.line(f"Reports: {', '.join(map(str, reports))}")
     _tell(outcome, terminal)
+    lost = tell_drops(rows, terminal)
     if baseline is not None:
         gate_against(baseline, outcome.document, terminal)
     if outcome.failed:
         raise click.exceptions.Exit(1)
+    if lost:
+        raise GateError(
+            f"{counted(lost, 'variant')} lost more top-1 than --max-drop allows.",
+            "The drops are named above. Ship the float model there, or allow a larger drop.",
+        )
 
 
 def _baseline(request: _Request) -> ResultFile | None:
@@ -255,8 +263,13 @@ def _subject(name: str, options: ModelOptions, terminal: Terminal) -> Subject:
 def _run(plan: ComparePlan, terminal: Terminal) -> MatrixOutcome:
     from edgecnn.compare import run_matrix
 
-    with terminal.stages("Comparing", terminal.note) as observe:
-        return run_matrix(plan, observe)
+    try:
+        with terminal.stages("Comparing", terminal.note) as observe:
+            return run_matrix(plan, observe)
+    except KeyboardInterrupt:
+        how = "Without --fresh, the same command" if plan.fresh else "The same command"
+        terminal.warn(f"Interrupted. What is done so far is in {plan.folder}. {how} goes on from there.")
+        raise
 
 
 def _tell(outcome: MatrixOutcome, terminal: Terminal) -> None:

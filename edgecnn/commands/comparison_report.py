@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgecnn.atomic import replacing, writing
@@ -12,13 +12,14 @@ from edgecnn.errors import DependencyMissingError, GateError, ResultError
 from edgecnn.reports.counted import counted
 from edgecnn.reports.csv_file import csv_text
 from edgecnn.reports.markdown import markdown_table
+from edgecnn.reports.missed import missed
 from edgecnn.reports.page_gallery import wanted_images
 from edgecnn.reports.regression import BaselineComparison, compare_to_baseline
 from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import write_results
-from edgecnn.reports.rows import rows_of
+from edgecnn.reports.rows import Row, rows_of
 
-__all__ = ["gate_against", "write_reports"]
+__all__ = ["gate_against", "tell_drops", "write_reports"]
 
 
 def write_reports(
@@ -51,6 +52,20 @@ def write_reports(
 
         written += [path for path in write_plots(document, plots) if path.suffix == ".png"]
     return written
+
+
+def tell_drops(rows: Sequence[Row], terminal: Terminal) -> int:
+    """Name what lost more top-1 than is allowed; how many of them did beyond chance."""
+    for row in rows:
+        for sentence in missed(row.result):
+            terminal.warn(f"{row.title}: {sentence}")
+        for gate in row.result.gates:
+            if gate.held and gate.value > gate.limit:
+                terminal.note(
+                    f"Note: {row.title}: top-1 is {gate.value:.2f} points lower, more than the "
+                    f"{gate.limit:g} allowed, but within chance on so few images: measure on more (--data)."
+                )
+    return sum(bool(missed(row.result)) for row in rows)
 
 
 def gate_against(old: ResultFile, new: ResultFile, terminal: Terminal) -> None:

@@ -34,6 +34,7 @@ _FRONT = (
     Column("agree %"),
     Column("SQNR dB"),
     Column("latency"),
+    Column("95 % CI"),
     Column("goal", number=False),
 )
 
@@ -146,10 +147,11 @@ def _speed_lines(outcome: Outcome) -> list[str]:
     if speed is None:
         lines.append("Speed     not measured: the target does not run here")
     else:
-        low, high = speed.ratio_spread
+        assert speed.ratio_ci95 is not None  # it was measured just now
+        low, high = speed.ratio_ci95
         lines.append(
-            f"Speed     {speed.ratio:.2f} times the float model's ({low:.2f} to {high:.2f}): one image, "
-            f"one thread, {speed.engine}"
+            f"Speed     {speed.ratio:.2f} times the float model's (95 % interval {low:.2f} to {high:.2f}): "
+            f"one image, one thread, {speed.engine}"
         )
     if share is not None and _multiplies_integers(outcome):
         lines.append(f"Int8      {share:.0f} % of the multiply-accumulates really run in int8")
@@ -178,10 +180,12 @@ def _portability_lines(outcome: Outcome) -> list[str]:
 
 
 def _front_row(point: MixedPoint) -> tuple[object, ...]:
+    low, high = point.latency_ci95
     return (
         point.label,
         f"{point.fidelity.agreement:.1f}",
         f"{point.fidelity.sqnr_db:.1f}",
         f"x {point.relative_latency:.2f}",
+        f"{low:.2f}-{high:.2f}",
         "met" if point.met else "not met",
     )

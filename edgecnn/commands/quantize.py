@@ -17,10 +17,11 @@ from edgecnn.data import SOURCE_FORMS, LabelledImages, Split, open_source
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import ArtifactError, DependencyMissingError, GateError
 from edgecnn.quantize.settings import CPUS, RECIPE_NAMES, TARGETS, QuantizeSettings, this_cpu
-from edgecnn.reports.result import Gate, ResultFile
+from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import encode_results
 
 if TYPE_CHECKING:
+    from edgecnn.quantize.measure import Measured
     from edgecnn.quantize.pipeline import Outcome
 
 __all__ = ["quantize"]
@@ -71,7 +72,8 @@ def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
     and nothing else; dynamic needs no images; weights is for size; fp16 is for GPUs; nncf is OpenVINO's own
     quantiser.
 
-    The exit code is 3 if more than --max-drop is lost, or if an int8 file is not faster.
+    The exit code is 3 if more than --max-drop is lost, or if an int8 file is not faster. What chance could
+    explain, by a 95 % interval, is no failure; that it cannot be told which is faster is a warning.
     """
     settings = _settings(options)
     calibration = _opened(options["calib"], "train", terminal)  # of a source with parts
@@ -88,7 +90,9 @@ def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
         terminal.line(encode_results(ResultFile(environment=environment, results=outcome.measured.results)))
     else:
         print_outcome(terminal, outcome, front)
-    _judge(outcome.measured.gates, outcome.measured.int8_mac_share)
+    for warning in outcome.measured.results[1].warnings:
+        terminal.warn(warning)
+    _judge(outcome.measured)
 
 
 def _settings(options: dict[str, Any]) -> QuantizeSettings:
@@ -142,13 +146,13 @@ def _run(
     return quantize_artifact(artifact, settings, sources, path, observe=terminal.note, warn=terminal.warn)
 
 
-def _judge(gates: tuple[Gate, ...], share: float | None) -> None:
+def _judge(measured: Measured) -> None:
     """Fail for what was asked for and is not so.
 
     Raises:
         GateError: it lost too much, or is not faster.
     """
-    failed = {gate.name: gate for gate in gates if not gate.held}
+    failed = {gate.name: gate for gate in measured.gates if not gate.held}
     problems, remedies = [], []
     if gate := failed.get("max_drop"):
         problems.append(f"Top-1 fell by {gate.value:.2f} points; --max-drop allows {gate.limit:g}.")
@@ -156,8 +160,19 @@ def _judge(gates: tuple[Gate, ...], share: float | None) -> None:
             "More calibration images, --recipe auto, or --keep-float with the most sensitive layers can help."
         )
     if gate := failed.get("min_speedup"):
-        known = "" if share is None else f" ({share:.0f} % of its multiply-accumulates run in int8)"
-        problems.append(f"It is not faster than the float model: {gate.value:.2f} times the speed{known}.")
+        about = _about_speed(measured)
+        problems.append(f"It is not faster than the float model: {gate.value:.2f} times the speed{about}.")
         remedies.append("Ship the float model here, or quantise for another --target or --cpu.")
     if problems:
         raise GateError(f"{' '.join(problems)} The file was written.", " ".join(remedies))
+
+
+def _about_speed(measured: Measured) -> str:
+    """How sure it is, and what would explain it, in parentheses."""
+    parts = []
+    if measured.speed is not None and measured.speed.ratio_ci95 is not None:
+        low, high = measured.speed.ratio_ci95
+        parts.append(f"95 % interval {low:.2f} to {high:.2f}")
+    if measured.int8_mac_share is not None:
+        parts.append(f"{measured.int8_mac_share:.0f} % of its multiply-accumulates run in int8")
+    return f" ({'; '.join(parts)})" if parts else ""

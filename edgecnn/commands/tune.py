@@ -22,12 +22,13 @@ from edgecnn.engines.choice import EngineChoice, parse_choice
 from edgecnn.engines.suitability import unsuitable
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import ArtifactError, GateError, UsageError
+from edgecnn.reports.counted import counted
 from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import encode_results
-from edgecnn.serving_config import write_serving_config
+from edgecnn.serving_config import ModelSettings, write_serving_config
 from edgecnn.timing.order_statistics import median_interval
 
-__all__ = ["tune_command"]
+__all__ = ["tune_command", "written"]
 
 _ELSEWHERE = "Choose another place with -o; what was there before is untouched."
 
@@ -141,7 +142,7 @@ def tune_command(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
     config = serving_config(tuning, tuning.best, artifact, choice, request.settings, environment)
     with writing(request.output, ArtifactError, _ELSEWHERE):
         write_serving_config(config, request.output)
-    terminal.note(f"Wrote {request.output}: {_words(tuning.best.configuration)}.")
+    terminal.note(f"Wrote {request.output}: {written(config.model[0], tuning.best.configuration)}")
 
 
 def _tried(request: _Request, choice: EngineChoice, artifact: Artifact) -> tuple[Configuration, ...]:
@@ -208,9 +209,23 @@ def _nothing_fits(tuning: Tuning, request: _Request) -> GateError:
     )
 
 
+def written(settings: ModelSettings, best: Configuration) -> str:
+    """What the file says in words; where its batch is not that of ``best``, why."""
+    most = settings.max_batch
+    text = f"{_workers(best)}, batches of up to {most}."
+    if most == best.batch:
+        return text
+    return (
+        f"{text} The best was measured with batch {best.batch}; requests that have to wait are "
+        f"answered soonest {most} at a time."
+    )
+
+
 def _words(configuration: Configuration) -> str:
-    instances, threads = configuration.instances, configuration.threads
-    parts = [f"{instances} instance{'s' if instances > 1 else ''}"]
-    if threads:
-        parts.append(f"{threads} thread{'s' if threads > 1 else ''} each")
-    return ", ".join([*parts, f"batch {configuration.batch}"])
+    return f"{_workers(configuration)}, batch {configuration.batch}"
+
+
+def _workers(configuration: Configuration) -> str:
+    threads = configuration.threads
+    each = f", {counted(threads, 'thread')} each" if threads else ""
+    return f"{counted(configuration.instances, 'instance')}{each}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +155,7 @@ def _measure(request: _Request, source: LabelledImages, terminal: Terminal) -> t
 
 def _variant(text: str, artifact: Artifact, engine: Engine, batch: int) -> Variant:
     choice = parse_choice(text)
-    variant = variant_of(artifact, engine.info, choice.options.batch or batch)
-    return replace(variant, options=choice.other_options)
+    return variant_of(artifact, engine.info, choice.options.batch or batch, choice)
 
 
 def _artifacts(request: _Request, terminal: Terminal) -> list[tuple[str, Artifact]]:

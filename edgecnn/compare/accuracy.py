@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +147,5 @@ def _opened(contestant: Contestant, settings: PassSettings, stack: ExitStack) ->
 
 
 def _variant(contestant: Contestant, engine: Engine) -> Variant:
-    options = contestant.choice.options
-    variant = variant_of(contestant.artifact, engine.info, options.batch or _BATCH)
-    return replace(variant, options=contestant.choice.other_options)
+    choice = contestant.choice
+    return variant_of(contestant.artifact, engine.info, choice.options.batch or _BATCH, choice)

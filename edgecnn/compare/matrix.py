@@ -11,13 +11,14 @@ from edgecnn.bench import BenchPlan, run_bench
 from edgecnn.compare.accuracy import AccuracyPass, Contestant
 from edgecnn.compare.artifacts import made_artifact
 from edgecnn.compare.cells import Cell, Making, cells_of
+from edgecnn.compare.gates import drop_gate
 from edgecnn.compare.identity import identity
 from edgecnn.compare.plan import ComparePlan, Subject
 from edgecnn.compare.store import Store, key_of
 from edgecnn.engines.choice import parse_choice
 from edgecnn.environment import describe_environment
 from edgecnn.errors import EdgecnnError, UsageError
-from edgecnn.reports.result import Result, ResultFile, Variant
+from edgecnn.reports.result import Accuracy, Gate, Result, ResultFile, Variant
 
 __all__ = ["MatrixOutcome", "run_matrix"]
 
@@ -203,10 +204,15 @@ class _Row:
         result = measured[cell]
         if artifact is not None:  # what is remembered may be of the same content at another place
             result = replace(result, variant=replace(result.variant, artifact=str(artifact.path)))
-        accuracy = accuracies.get(cell)
-        if accuracy is None:
-            return result
-        return replace(result, accuracy=accuracy.accuracy, pace=accuracy.pace)
+        if (accuracy := accuracies.get(cell)) is not None:
+            result = replace(result, accuracy=accuracy.accuracy, pace=accuracy.pace)
+        return replace(result, gates=self._gates(cell, artifact, result.accuracy))
+
+    def _gates(self, cell: Cell, artifact: Artifact | None, accuracy: Accuracy | None) -> tuple[Gate, ...]:
+        if artifact is None or cell.making is None:
+            return ()
+        gate = drop_gate(artifact, accuracy, self.plan.max_drop)
+        return () if gate is None else (gate,)
 
     def _failed(self, cell: Cell, artifact: Artifact | None, reason: str) -> Result:
         known = artifact or self.subject.artifact

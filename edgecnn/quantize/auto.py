@@ -232,7 +232,7 @@ class _Search:
         for each in tried:
             self.work.observe(
                 f"In OpenVINO, {each.name}: SQNR {each.fidelity.sqnr_db:.1f} dB, agreement "
-                f"{each.fidelity.agreement:.1f} %, latency x {each.relative_latency:.2f}"
+                f"{each.fidelity.agreement:.1f} %, latency x {each.latency.ratio:.2f}"
                 f"{' (chosen)' if each.name == chosen else ''}"
             )
         return made[chosen]

@@ -6,7 +6,7 @@ size and forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,8 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgecnn.errors import QuantizationError
-from edgecnn.graph.index import GraphIndex
+from edgecnn.quantize.finiteness import require_finite
 from edgecnn.quantize.histogram import Histogram
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.sessions import Images, Session, in_batches
@@ -42,11 +41,14 @@ class Calibration:
         images: how many images went in.
         convergence: by how much, in percent of their width, the last quarter of the images widened the
             ranges: the median over all activations. Above a few percent, more images would still change them.
+        not_finite: names of the values that were NaN or infinite, in the order of the graph: those have no
+            histogram.
     """
 
     histograms: dict[str, Histogram]
     images: int
     convergence: float
+    not_finite: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,12 @@ class ChannelStatistics:
 
 
 def calibrate(
-    model: onnx.ModelProto, batches: Iterable[Images], expected: int, *, threads: int
+    model: onnx.ModelProto,
+    batches: Iterable[Images],
+    expected: int,
+    *,
+    threads: int,
+    keep_float: Collection[str] = (),
 ) -> Calibration:
     """Histograms of all float activations that ``model`` computes.
 
@@ -74,15 +81,17 @@ def calibrate(
         batches: images as the model takes them; read once, one batch at a time.
         expected: how many images there will be, for the convergence figure.
         threads: to use.
+        keep_float: names of the nodes that stay in float: what only they touch may be NaN or infinite.
 
     Raises:
-        QuantizationError: an activation is NaN or infinite; the message names its node.
+        QuantizationError: another activation is NaN or infinite; the message names its node.
     """
     names = _float_values(model)
     session = Session(observed(model, names), threads=threads)
     source = float_input(model)
     histograms: dict[str, Histogram] = {}
     earlier: dict[str, float] = {}
+    not_finite: set[str] = set()
     seen = 0
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
@@ -90,12 +99,21 @@ def calibrate(
             found = pool.map(_histogram, values)
             for name, histogram in zip([*source, *names], found, strict=True):
                 if histogram is None:
-                    raise _not_finite(model, name)
-                histograms[name] = histograms[name] + histogram if name in histograms else histogram
+                    not_finite.add(name)
+                else:
+                    histograms[name] = histograms[name] + histogram if name in histograms else histogram
+            require_finite(model, _in_order(not_finite, [*source, *names]), keep_float)
             seen += len(batch)
             if not earlier and seen >= (1 - _SHARE_OF_LAST) * expected:
                 earlier = {name: histogram.high - histogram.low for name, histogram in histograms.items()}
-    return Calibration(histograms, seen, _widening(earlier, histograms))
+    widening = _widening(earlier, histograms)
+    for name in not_finite:
+        histograms.pop(name, None)  # it has one where only some of the images overflow
+    return Calibration(histograms, seen, widening, _in_order(not_finite, [*source, *names]))
+
+
+def _in_order(chosen: Collection[str], names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name in chosen)
 
 
 def measure_channels(
@@ -180,16 +198,6 @@ def _histogram(values: NDArray[np.float32]) -> Histogram | None:
         return Histogram.of(values)
     except ValueError:
         return None
-
-
-def _not_finite(model: onnx.ModelProto, name: str) -> QuantizationError:
-    node = GraphIndex(model.graph).producers.get(name)
-    maker = f"the node {node.name!r} ({node.op_type})" if node is not None else "the model's input"
-    return QuantizationError(
-        f"Calibration met NaN or infinity in {name!r}, from {maker}.",
-        "Check the weights and the preprocessing: 'edgecnn validate' the float model first. If only one node "
-        "overflows, keep it in float: --keep-float NODE.",
-    )
 
 
 def _widening(earlier: dict[str, float], histograms: dict[str, Histogram]) -> float:

@@ -21,7 +21,7 @@ from edgecnn.spec import Preprocess
 
 __all__ = ["cached_calibration", "calibration_key"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 #: What damaged archives raise, depending on the byte that is wrong.
 _UNREADABLE = (
@@ -63,6 +63,7 @@ def _write(calibration: Calibration, path: Path) -> None:
     about = {
         "images": calibration.images,
         "convergence": calibration.convergence,
+        "not_finite": calibration.not_finite,
         "names": list(histograms),
         "bins": [[h.exponent, h.first, len(h.counts), h.low, h.high] for h in histograms.values()],
     }
@@ -81,4 +82,5 @@ def _read(path: Path) -> Calibration:
             about["names"], about["bins"], ends, strict=True
         )
     }
-    return Calibration(histograms, about["images"], about["convergence"])
+    not_finite = tuple(about["not_finite"])
+    return Calibration(histograms, about["images"], about["convergence"], not_finite)

@@ -22,6 +22,8 @@ from edgecnn.reports.label import label
 from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Ratio, Result, Variant
 from edgecnn.reports.variant import variant_of
 from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
+from edgecnn.timing.order_statistics import Interval
+from edgecnn.timing.ratio import SAME
 from edgecnn.timing.speed import SpeedRatio, compare_speed, speed_verdict
 from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
 
@@ -35,11 +37,6 @@ ENGINE_OF: dict[Target, str] = {"ort": "ort", "openvino": "openvino", "trt": "or
 _SECONDS = 3.0
 
 _BATCH = 8
-
-_UNCLEAR = (
-    "Whether it is faster than the float model cannot be told: the 95 % interval of the ratio holds 1. "
-    "Quantise again on a machine that does nothing else, or measure for longer: 'edgecnn bench' with both."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +95,14 @@ def measure(
         EngineError: it refuses a model.
     """
     results, accuracy, drop = _accuracy(reference, quantised, settings, evaluation)
-    found = None if settings.target == "trt" else _compared(reference, quantised, settings, evaluation)
+    found = None
+    if settings.target != "trt":
+        tell_from = 1.0 if must_be_faster else None
+        found = _compared(reference, quantised, settings, evaluation, tell_from)
     share = int8_mac_share(models[1], macs_by_node(models[0])) if settings.target == "ort" else None
     gates = _gates(drop, found if must_be_faster else None, settings)
     if found is not None:
-        results = _with_speed(results, found)
+        results = _with_speed(results, found, must_be_faster=must_be_faster)
     sized = tuple(
         replace(result, memory_bytes=MemoryBytes(file=artifact.size_bytes()))
         for result, artifact in zip(results, (reference, quantised), strict=True)
@@ -157,14 +157,18 @@ def _variant(engine_name: str, artifact: Artifact) -> Variant:
 
 
 def _compared(
-    reference: Artifact, quantised: Artifact, settings: QuantizeSettings, evaluation: Evaluation | None
+    reference: Artifact,
+    quantised: Artifact,
+    settings: QuantizeSettings,
+    evaluation: Evaluation | None,
+    tell_from: float | None,
 ) -> SpeedRatio:
     """One image on one thread, in the target's engine."""
     name, options = ENGINE_OF[settings.target], EngineOptions(threads=1)
     with open_engine(name, reference, options) as before, open_engine(name, quantised, options) as after:
         batch = _one_batch(quantised, evaluation)
         return compare_speed(
-            lambda: before.run(batch), lambda: after.run(batch), seconds=_SECONDS, tell_from=1.0
+            lambda: before.run(batch), lambda: after.run(batch), seconds=_SECONDS, tell_from=tell_from
         )
 
 
@@ -202,7 +206,9 @@ def _gates(drop: Drop | None, speed: SpeedRatio | None, settings: QuantizeSettin
     return tuple(gates)
 
 
-def _with_speed(results: tuple[Result, Result], found: SpeedRatio) -> tuple[Result, Result]:
+def _with_speed(
+    results: tuple[Result, Result], found: SpeedRatio, *, must_be_faster: bool
+) -> tuple[Result, Result]:
     """``results`` with both latencies, and how fast the second is against the first."""
     verdict = speed_verdict(found.ci95)
     before = replace(results[0], latency_ms=LatencyMs(p50=found.reference_ms))
@@ -215,6 +221,18 @@ def _with_speed(results: tuple[Result, Result], found: SpeedRatio) -> tuple[Resu
             ci95=found.ci95,
             distinct=verdict != "unclear",
         ),
-        warnings=(*results[1].warnings, *([_UNCLEAR] if verdict == "unclear" else [])),
+        warnings=(_doubt(found.ci95),) if must_be_faster and verdict == "unclear" else (),
     )
     return before, after
+
+
+def _doubt(ci95: Interval) -> str:
+    """What to say of an interval that holds 1."""
+    low, high = ci95
+    told = f"the 95 % interval of its speed is {low:.2f} to {high:.2f} times the float model's"
+    if low >= 1 - SAME and high <= 1 + SAME:
+        return f"It is as fast as the float model, or nearly so: {told}. Speed is no reason to ship it here."
+    return (
+        f"Whether it is faster than the float model cannot be told: {told}. Quantise again on a machine that "
+        "does nothing else, or measure both for longer with 'edgecnn bench'."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from edgecnn.artifact import save_artifact
 from edgecnn.engines import Engine, EngineOptions, open_engine
 from edgecnn.quantize.fidelity import Fidelity
 from edgecnn.quantize.goal import drop_between
-from edgecnn.quantize.mixed_precision import Judge
+from edgecnn.quantize.mixed_precision import Judge, RelativeLatency
 from edgecnn.quantize.sessions import in_batches
 from edgecnn.spec import ModelSpec
 from edgecnn.timing.speed import compare_speed
@@ -34,13 +34,13 @@ class Tried:
     Attributes:
         name: what to call it.
         fidelity: to the float model on held-out images.
-        relative_latency: over that of the first form, measured in alternation.
+        latency: over that of the first form.
         met: whether it meets the goal.
     """
 
     name: str
     fidelity: Fidelity
-    relative_latency: float
+    latency: RelativeLatency
     met: bool
 
 
@@ -49,7 +49,8 @@ def choose_for_openvino(
 ) -> tuple[str, list[Tried]]:
     """The name of the fastest of ``models`` that meets the goal; if none does, of the one with least noise.
 
-    Latencies within five percent count as equal; then the one with less noise is taken.
+    Latencies within five percent count as equal, and so do those that cannot be told apart; then the one with
+    less noise is taken.
 
     Raises:
         EngineUnavailableError: OpenVINO is not installed.
@@ -63,10 +64,14 @@ def choose_for_openvino(
         }
         first = next(iter(engines.values()))
         tried = [_tried(name, engine, first, judge) for name, engine in engines.items()]
+    return _preferred(tried).name, tried
+
+
+def _preferred(tried: Sequence[Tried]) -> Tried:
     met = [each for each in tried if each.met]
-    fastest = min((each.relative_latency for each in met), default=np.inf)
-    good = [each for each in met if each.relative_latency <= _SAME * fastest] or tried
-    return min(good, key=lambda each: each.fidelity.noise).name, tried
+    fastest = min((each.latency.at_most for each in met), default=np.inf)
+    good = [each for each in met if each.latency.at_least <= _SAME * fastest] or tried
+    return min(good, key=lambda each: each.fidelity.noise)
 
 
 def _opened(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Engine:
@@ -77,11 +82,11 @@ def _opened(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> Engine:
 
 def _tried(name: str, engine: Engine, first: Engine, judge: Judge) -> Tried:
     scores = np.concatenate([run_images(engine, batch) for batch in in_batches(judge.images)])
-    latency = 1.0
+    latency = RelativeLatency()
     if engine is not first:
         image = judge.images[: max(1, _fixed_batch(engine))]
         found = compare_speed(lambda: engine.run(image), lambda: first.run(image), seconds=_SECONDS)
-        latency = found.ratio
+        latency = RelativeLatency(found.ratio, found.ci95)
     reached = judge.fidelity(scores)
     met = judge.goal.met(drop_between(judge.reference, scores, judge.labels), reached.agreement)
     return Tried(name, reached, latency, met)

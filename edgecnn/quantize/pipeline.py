@@ -83,7 +83,7 @@ def quantize_artifact(
     Raises:
         QuantizationError: the model, the images or the recipe do not allow it.
         DataError: the images cannot be used.
-        UsageError: a node to keep in float does not exist.
+        UsageError: a node to keep in float does not exist, or the recipe needs images and there are none.
         EngineUnavailableError: the target's engine is not installed.
         ArtifactError: the file cannot be written.
     """

@@ -179,7 +179,8 @@ def _scores(
         raise ValueError(f"the model takes {step} images at a time, and there are {len(batch)}")
     names = [model.graph.output[0].name]
     parts = (batch[at : at + step] for at in range(0, len(batch), step))
-    scores = [list(evaluator.run(names, {fed.name: part})) for part in parts]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # nodes in float may overflow
+        scores = [list(evaluator.run(names, {fed.name: part})) for part in parts]
     return np.concatenate([found for (found,) in scores])
 
 

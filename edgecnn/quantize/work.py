@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from edgecnn.errors import QuantizationError
+from edgecnn.errors import UsageError
 from edgecnn.quantize.calibration import Calibration, calibrate
 from edgecnn.quantize.calibration_cache import cached_calibration, calibration_key
+from edgecnn.quantize.finiteness import require_finite
 from edgecnn.quantize.images import CalibrationImages
 from edgecnn.quantize.mixed_precision import MixedPoint
 from edgecnn.quantize.placement import Scheme, place_qdq
@@ -57,23 +58,35 @@ class Work:
         """The calibration images.
 
         Raises:
-            QuantizationError: there are none.
+            UsageError: there are none.
         """
         if self.images is None:
-            raise QuantizationError(
+            raise UsageError(
                 f"The recipe {self.settings.recipe} needs images to see the activations' ranges.",
                 "Pass --calib DATA: some hundred images like those that the model will get.",
             )
         return self.images
 
     def calibrated(self, model: onnx.ModelProto) -> Calibration:
-        """The activations of ``model`` on the images that set ranges, from the cache where they are known."""
+        """The activations of ``model`` on the images that set ranges, from the cache where they are known.
+
+        Raises:
+            QuantizationError: one that is to be held in 8 bits is NaN or infinite.
+        """
         images = self.required_images()
         key = calibration_key(model, images.fingerprint(), self.spec.preprocess)
         calibration, known = cached_calibration(
             key,
-            lambda: calibrate(model, images.batches(), len(images.ranging), threads=self.settings.threads),
+            lambda: calibrate(
+                model,
+                images.batches(),
+                len(images.ranging),
+                threads=self.settings.threads,
+                keep_float=self.keep_float,
+            ),
         )
+        if known:  # perhaps of a run that kept other nodes in float
+            require_finite(model, calibration.not_finite, self.keep_float)
         where = "known from an earlier run" if known else "measured"
         self.observe(f"Ranges of {calibration.images} images {where}")
         if calibration.convergence > _CONVERGED:

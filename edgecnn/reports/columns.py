@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgecnn.reports.label import file_precision
 from edgecnn.reports.limits import MEGABYTE
+from edgecnn.reports.missed import missed
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.rows import Row
 
@@ -163,7 +164,7 @@ _DETAIL = (
     Column("parameters", "parameters", _field("size", "parameters"), 0),
     Column("macs", "MACs", _field("size", "macs"), 0, "Multiply-accumulates for one image."),
     Column("baseline", "baseline", _field("ratio", "baseline")),
-    Column("warnings", "warnings", lambda row: " ".join(row.result.warnings)),
+    Column("warnings", "warnings", lambda row: " ".join((*missed(row.result), *row.result.warnings))),
     Column("error", "error", lambda row: row.result.error),
 )
 

@@ -14,6 +14,7 @@ from edgecnn.atomic import replacing, writing
 from edgecnn.environment import Environment
 from edgecnn.errors import DependencyMissingError, ResultError
 from edgecnn.reports.flip_pairs import class_names, flip_pairs
+from edgecnn.reports.missed import missed
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.page_advice import cards_of, steps_of
 from edgecnn.reports.page_gallery import gallery_of
@@ -128,7 +129,8 @@ def _moment(started: str) -> str:
 
 
 def _cautions(result: Result) -> Iterator[str]:
-    """The result's warnings, that it is no compliant run, and why it has no energy."""
+    """The limits missed, the result's warnings, that it is no compliant run, and why it has no energy."""
+    yield from missed(result)
     yield from result.warnings
     if result.scenario is not None and not result.scenario.valid:
         yield "Not a run that complies with MLPerf's rules on its duration and number of queries."

@@ -88,7 +88,7 @@ def compare_speed(
 
 
 def _times(slices: list[CallSlice], seconds: float, seed: int, clock: Clock) -> NDArray[np.float64]:
-    """(2, rounds) nanoseconds of one call: a round's is the median of its calls, which no single one moves."""
+    """(2, rounds) nanoseconds of one call: a round's is the median of its calls, which no one moves."""
     settings = RoundSettings(seconds=seconds, least=_ROUNDS[0], most=_ROUNDS[1], seed=seed)
     found = interleave(slices, settings, clock)
     return np.array([[np.median(calls) for calls in rounds] for rounds in found])

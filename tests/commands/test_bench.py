@@ -77,6 +77,23 @@ def test_a_plugin_that_does_not_load_is_named_the_others_are_measured_and_the_ex
     assert speed[0] == "reader"
 
 
+def test_a_plugin_is_called_what_it_was_asked_for_by(
+    reader: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_ort_plugin.py").write_text(
+        "from edgecnn.engines.ort import OrtEngine\n\n\nclass Mine(OrtEngine):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    output = tmp_path / "r.json"
+    result = _quick(reader(), "--engine", "own_ort_plugin:Mine,ort", "-o", output)
+    assert result.exit_code == 0, result.output
+    results = read_results(output).results
+    assert [each.variant.engine for each in results] == ["own_ort_plugin:Mine", "ort"]
+    assert results[1].ratio is not None
+    assert results[1].ratio.baseline == "reader fp32 own_ort_plugin:Mine, batch 1, 1 thread"
+    assert [row[1] for row in _rows(result)][:2] == ["own_ort_plugin:Mine", "ort"]
+
+
 def test_an_unknown_engine_is_wrong_usage_and_the_engines_are_listed(reader: Make) -> None:
     result = _bench(reader(), "--engine", "tflite")
     assert result.exit_code == 2
@@ -227,7 +244,7 @@ def test_a_bound_that_did_not_hold_exits_with_3_and_is_named(
     results(_gated("one", 0.5), _gated("two", 131.16))
     result = _bench(reader())
     assert result.exit_code == 3
-    assert "two fp32 ort, batch 1, 2 threads: the 99th percentile of latency is 131.16 ms" in result.stderr
+    assert "two fp32 ort, batch 1, 2 threads: The 99th percentile of latency is 131.16 ms" in result.stderr
     assert "--latency-bound-ms allows 1." in result.stderr
     assert "one fp32 ort" not in result.stderr
     assert "two" in result.stdout

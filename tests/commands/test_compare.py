@@ -198,6 +198,27 @@ def test_a_second_run_measures_nothing_unless_it_shall(stubs: Stubs, reader: Mak
     assert stubs.measured == 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"), [((), "The same command"), (("--fresh",), "Without --fresh, the same command")]
+)
+def test_an_interrupted_run_says_how_it_goes_on(
+    stubs: Stubs,
+    reader: Make,
+    folder: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    said: str,
+) -> None:
+    def interrupted(*_: object) -> list[schema.Result]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrix, "run_bench", interrupted)
+    result = _compare(reader(), "--data", folder([1, 2]), "-o", "out", *flags)
+    assert result.exit_code == 1
+    assert "Aborted!" in result.stderr
+    assert f"What is done so far is in out. {said}" in result.stderr
+
+
 def test_what_got_slower_than_the_baseline_exits_with_3(
     stubs: Stubs, reader: Make, folder: Make, tmp_path: Path
 ) -> None:
@@ -215,6 +236,38 @@ def test_what_got_slower_than_the_baseline_exits_with_3(
     assert "Reports:" in slower.stdout
     stubs.p50 = 8
     assert _compare(*arguments, *baseline).exit_code == 0
+
+
+def test_a_drop_beyond_the_limit_names_the_cell_and_exits_with_3(
+    stubs: Stubs, reader: Make, folder: Make, place: Path
+) -> None:
+    arguments = (reader(), "--data", folder([7, 7, 7, 1] * 12))
+    result = _compare(*arguments)
+    assert result.exit_code == 3
+    assert "reader int8 ort, batch 1, 1 thread: Top-1 is 75.00 points below the float" in result.stderr
+    assert "--max-drop allows 0.5." in result.stderr
+    assert "Error: 1 variant lost more top-1 than --max-drop allows." in result.stderr
+    assert "Reports:" in result.stdout
+    document = read_results(place / "comparison" / "results.json")
+    assert [[gate.held for gate in each.gates] for each in document.results] == [[], [False]]
+    assert "--max-drop allows 0.5" in (place / "comparison" / "results.csv").read_text()
+    assert _compare(*arguments, "--max-drop", "80").exit_code == 0
+
+
+def test_a_drop_that_chance_explains_is_told_and_passes(stubs: Stubs, reader: Make, folder: Make) -> None:
+    result = _compare(reader(), "--data", folder([1, 2, 7]))
+    assert result.exit_code == 0
+    assert (
+        "reader int8 ort, batch 1, 1 thread: top-1 is 33.33 points lower, more than the 0.5 allowed, but "
+        "within chance on so few images: measure on more (--data)." in result.stderr
+    )
+
+
+def test_a_failure_weighs_more_than_a_drop(stubs: Stubs, reader: Make, folder: Make) -> None:
+    stubs.refuse["resnet18"] = ExportError("It does not export.", "Try another.")
+    result = _compare(reader(), "resnet18", "--weights", "random", "--data", folder([7, 7, 7, 1] * 12))
+    assert result.exit_code == 1
+    assert "points below the float" in result.stderr
 
 
 def test_one_figure_and_one_variant_are_told_in_the_singular(

@@ -21,6 +21,7 @@ POINT = MixedPoint(
     fidelity=Fidelity(noise=0.1, agreement=99.0, images=50),
     drop=Drop(n=50, gained=0, lost=1),
     relative_latency=1.0,
+    latency_ci95=(1.0, 1.0),
     met=True,
 )
 

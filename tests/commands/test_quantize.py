@@ -20,7 +20,7 @@ from edgecnn.engines import open_engine
 from edgecnn.environment import Environment, describe_environment
 from edgecnn.preprocess import prepare
 from edgecnn.quantize import measure, mixed_precision, pipeline, static_int8
-from edgecnn.quantize.mixed_precision import Judge
+from edgecnn.quantize.mixed_precision import Judge, RelativeLatency
 from edgecnn.quantize.portability import Portability
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.settings import this_cpu
@@ -44,10 +44,12 @@ def _weights() -> dict[str, np.ndarray[Any, Any]]:
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def _ratio(ratio: float) -> Callable[..., SpeedRatio]:
+def _ratio(ratio: float, reach: float = 0.1) -> Callable[..., SpeedRatio]:
+    """A comparison whose interval ends that share above and below."""
+
     def compare(*_: object, **__: object) -> SpeedRatio:
-        spread = (0.9 * ratio, 1.1 * ratio)
-        return SpeedRatio(reference_ms=2.0, ms=2.0 / ratio, ratio=ratio, spread=spread)
+        ci95 = ((1 - reach) * ratio, (1 + reach) * ratio)
+        return SpeedRatio(reference_ms=2.0, ms=2.0 / ratio, ratio=ratio, ci95=ci95, spread=(0.1, 10.0))
 
     return compare
 
@@ -65,7 +67,7 @@ class Case:
 def case(graph_of: GraphOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(measure, "compare_speed", _ratio(2.0))
-    monkeypatch.setattr(mixed_precision, "compare_speed", _ratio(1.0))
+    monkeypatch.setattr(mixed_precision, "compare_speed", _ratio(1.0, 0.0))
     monkeypatch.chdir(tmp_path)
     model = graph_of(NODES, _weights(), f"3,{SIDE},{SIDE}")
     spec = ModelSpec(
@@ -125,8 +127,13 @@ def test_the_default_is_automatic_int8_beside_nothing_else(case: Case) -> None:
     assert "small.int8.onnx: " in result.stdout
     assert "top-1" in result.stdout
     assert (
-        "Speed     2.00 times the float model's (1.80 to 2.20): one image, one thread, ort" in result.stdout
+        "Speed     2.00 times the float model's (95 % interval 1.80 to 2.20): one image, one thread, ort\n"
+        in result.stdout
     )
+    assert record.speed is not None
+    assert record.speed.ratio_ci95 == pytest.approx((1.8, 2.2))
+    assert "95 % interval 1.80 to 2.20" in CliRunner().invoke(main, ["inspect", str(path)]).stdout
+    assert "cannot be told" not in result.stderr
     assert record.int8_mac_share is not None
     share = f"{record.int8_mac_share:.0f} % of the multiply-accumulates really run in int8"
     assert share in result.stdout
@@ -155,6 +162,11 @@ def test_json_is_a_result_file(case: Case) -> None:
         ("min_speedup", 1.0, True),
     ]
     assert reference.gates == ()
+    assert quantised.ratio is not None
+    assert quantised.ratio.baseline.startswith("small fp32 ort")
+    assert quantised.ratio.ci95 == pytest.approx((1.8, 2.2))
+    assert quantised.ratio.distinct
+    assert quantised.warnings == ()
 
 
 def test_losing_too_much_exits_with_3(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,11 +187,38 @@ def test_not_being_faster_exits_with_3(case: Case, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(measure, "compare_speed", _ratio(0.8))
     result = _quantize(case.model, "--calib", case.calib, "--recipe", "minmax", "--json")
     assert result.exit_code == 3
-    assert "not faster than the float model: 0.80 times the speed (100 % of its" in result.stderr
+    words = "not faster than the float model: 0.80 times the speed (95 % interval 0.72 to 0.88; 100 % of its"
+    assert words in result.stderr
     assert "--max-drop" not in result.stderr
     assert "float model" in result.stderr.splitlines()[-1]
     gates = {gate.name: gate.held for gate in _document(result).results[1].gates}
     assert gates == {"max_drop": True, "min_speedup": False}
+
+
+CANNOT_TELL = "Whether it is faster than the float model cannot be told: the 95 % interval of its speed is"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "reach", "words"),
+    [
+        (6.74, 0.969, f"{CANNOT_TELL} 0.21 to 13.27 times"),
+        (0.96, 0.1, f"{CANNOT_TELL} 0.86 to 1.06 times"),
+        (2.3, 0.6, f"{CANNOT_TELL} 0.92 to 3.68 times"),
+        (1.0, 0.01, "It is as fast as the float model, or nearly so: the 95 % interval"),
+    ],
+)
+def test_what_cannot_be_told_is_a_warning(
+    ratio: float, reach: float, words: str, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "compare_speed", _ratio(ratio, reach))
+    result = _quantize(case.model, "--calib", case.calib, "--recipe", "minmax", "--json")
+    assert result.exit_code == 0, result.output
+    assert f"Warning: {words}" in result.stderr
+    quantised = _document(result).results[1]
+    assert {gate.name: gate.held for gate in quantised.gates} == {"max_drop": True, "min_speedup": True}
+    assert len(quantised.warnings) == 1
+    assert quantised.ratio is not None
+    assert not quantised.ratio.distinct
 
 
 def test_both_are_told(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +235,25 @@ def test_what_is_for_size_need_not_be_faster(case: Case, monkeypatch: pytest.Mon
     result = _quantize(case.model, "--recipe", "fp16", "--json")
     assert result.exit_code == 0, result.output
     assert _document(result).results[1].gates == ()
+    monkeypatch.setattr(measure, "compare_speed", _ratio(1.0))
+    result = _quantize(case.model, "--recipe", "fp16", "--json")
+    assert _document(result).results[1].warnings == ()
+    assert "cannot be told" not in result.stderr
+
+
+@pytest.mark.parametrize(("recipe", "tell_from"), [("minmax", 1.0), ("fp16", None)])
+def test_only_what_must_be_faster_is_measured_until_it_is_told(
+    recipe: str, tell_from: float | None, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def compare(*runs: object, **options: object) -> SpeedRatio:
+        asked.append(options["tell_from"])
+        return _ratio(2.0)()
+
+    monkeypatch.setattr(measure, "compare_speed", compare)
+    assert _quantize(case.model, "--calib", case.calib, "--recipe", recipe).exit_code == 0
+    assert asked == [tell_from]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +281,7 @@ def test_wrong_usage(arguments: Sequence[str], words: Sequence[str], case: Case)
 @pytest.mark.parametrize("recipe", ["auto", "minmax", "entropy"])
 def test_images_are_needed(recipe: str, case: Case) -> None:
     result = _quantize(case.model, "--recipe", recipe)
-    assert result.exit_code in {1, 2}
+    assert result.exit_code == 2
     assert "--calib" in result.stderr
     assert not list(Path().glob("*.onnx"))
 
@@ -285,7 +343,7 @@ def test_without_images_accuracy_is_not_made_up(case: Case) -> None:
 
 
 def test_the_front_is_saved_and_drawn(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Judge, "latency_over", lambda *_: 1.0)
+    monkeypatch.setattr(Judge, "latency_over", lambda *_: RelativeLatency())
     result = _quantize(case.model, "--calib", case.calib, "--data", case.data, "--json", "-o", "q.onnx")
     assert result.exit_code == 0, result.output
     document = json.loads(Path("q.front.json").read_text())
@@ -304,13 +362,31 @@ def test_the_front_is_saved_and_drawn(case: Case, monkeypatch: pytest.MonkeyPatc
 
 
 def test_nodes_kept_by_the_user_do_not_hide_the_choice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Judge, "latency_over", lambda *_: 1.0)
+    monkeypatch.setattr(Judge, "latency_over", lambda *_: RelativeLatency())
     result = _quantize(
         case.model, "--calib", case.calib, "--keep-float", "a", "--max-drop", "100", "-o", "q.onnx"
     )
     assert result.exit_code == 0, result.output
     points = json.loads(Path("q.front.json").read_text())["points"]
     assert [point["chosen"] for point in points].count(True) == 1
+
+
+def test_what_overflows_can_be_kept_in_float(graph_of: GraphOf, case: Case) -> None:
+    """The remedy that the error names is one."""
+    nodes = NODES.replace("p = Glob", "m = Mul(t, big) e = Exp(m) i = Reciprocal(e) o = Add(t, i) p = Glob")
+    nodes = nodes.replace("GlobalAveragePool(t)", "GlobalAveragePool(o)")
+    model = graph_of(nodes, _weights() | {"big": np.full(1, 1e5, np.float32)}, f"3,{SIDE},{SIDE}")
+    path = save_artifact(model, open_artifact(case.model).spec, Path("overflow.onnx")).path
+    arguments = (path, "--calib", case.calib, "--recipe", "minmax", "--max-drop", "100", "-o", "q.onnx")
+    refused = _quantize(*arguments)
+    assert refused.exit_code == 1
+    remedy = refused.stderr.splitlines()[-1]
+    assert remedy.endswith("--keep-float e --keep-float i.")
+    result = _quantize(*arguments, "--keep-float", "e", "--keep-float", "i")
+    assert result.exit_code == 0, result.output
+    assert open_artifact(Path("q.onnx")).spec.precision == "mixed"
+    again = _quantize(*arguments)
+    assert (again.exit_code, again.stderr.splitlines()[-1]) == (1, remedy), "the cache hides nothing"
 
 
 def test_no_front_where_nothing_was_searched(case: Case) -> None:

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgecnn.bench import instances
+from edgecnn.bench.tune import Configuration
 from edgecnn.cli import main
 from edgecnn.commands import tune as command
-from edgecnn.serving_config import decode_serving_config
+from edgecnn.serving_config import ModelSettings, decode_serving_config
 
 Reader = Callable[..., Path]
 
@@ -91,6 +92,28 @@ def test_for_latency_the_batch_is_what_serves_most_of_those_that_wait(reader: Re
     assert config.instances == 1
     rates = config.images_per_s
     assert config.max_batch == max(rates, key=lambda batch: rates[batch])
+    threads = f"{config.threads} thread{'s' if config.threads != 1 else ''} each"
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Wrote")]
+    assert line.startswith(f"Wrote {output}: 1 instance, {threads}, batches of up to {config.max_batch}")
+    assert ("The best was measured with batch 1" in line) == (config.max_batch != 1)
+
+
+@pytest.mark.parametrize(
+    ("best", "most", "text"),
+    [
+        (1, 1, "2 instances, 1 thread each, batches of up to 1."),
+        (
+            1,
+            8,
+            "2 instances, 1 thread each, batches of up to 8. The best was measured with batch 1; requests "
+            "that have to wait are answered soonest 8 at a time.",
+        ),
+    ],
+)
+def test_what_is_said_of_the_file_is_what_it_says(best: int, most: int, text: str) -> None:
+    configuration = Configuration(instances=2, threads=1, batch=best)
+    settings = ModelSettings(path="m.onnx", instances=2, threads=1, max_batch=most)
+    assert command.written(settings, configuration) == text
 
 
 def test_a_limit_that_nothing_keeps_to_exits_with_3_and_names_the_nearest(

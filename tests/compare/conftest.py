@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from edgecnn.data.arrays import ArrayImages
 from edgecnn.engines.choice import parse_choices
 from edgecnn.quantize.settings import QuantizeSettings
 from edgecnn.reports.result import LatencyMs, Result, Variant
-from edgecnn.spec import Precision
+from edgecnn.spec import Precision, Quantization, QuantizationAccuracy
 from tests.reader_model import CLASSES, reader_model, reader_spec
 
 MakeArtifact = Callable[..., Artifact]
@@ -83,11 +83,15 @@ class Calls:
     Attributes:
         quantised: (network, settings) of each quantisation.
         measured: the plan of each benchmark.
+        wrong: whether what is quantised takes every image for another class.
+        accuracy: that a quantised artifact says of itself.
         fail: network or engine -> what its quantisation or benchmark raises.
     """
 
     quantised: list[tuple[str, QuantizeSettings]] = field(default_factory=list)
     measured: list[BenchPlan] = field(default_factory=list)
+    wrong: bool = False
+    accuracy: QuantizationAccuracy | None = None
     fail: dict[str, BaseException] = field(default_factory=dict)
 
     def quantise(
@@ -97,8 +101,12 @@ class Calls:
         if error := self.fail.get(base.spec.network):
             raise error
         precision: Precision = "fp16" if settings.recipe == "fp16" else "int8"
-        written = write_artifact(path, base.spec.network, shift=0.1, precision=precision)
-        return SimpleNamespace(artifact=written)
+        shift = 1 if self.wrong else 0.1
+        done = Quantization(
+            recipe=settings.recipe, target="ort", scheme="", source_sha256="0", accuracy=self.accuracy
+        )
+        spec = replace(reader_spec(base.spec.network, precision=precision), quantization=done)
+        return SimpleNamespace(artifact=save_artifact(reader_model(shift), spec, path))
 
     def bench(self, plan: BenchPlan, observe: Callable[[str, float], None]) -> list[Result]:
         self.measured.append(plan)

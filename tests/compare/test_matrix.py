@@ -18,6 +18,7 @@ from edgecnn.engines.choice import parse_choices
 from edgecnn.errors import EngineUnavailableError, QuantizationError, UsageError
 from edgecnn.reports.label import label
 from edgecnn.reports.result import Result
+from edgecnn.spec import QuantizationAccuracy
 from edgecnn.validate import evaluate, open_for_pass
 
 Make = Callable[..., Any]
@@ -388,3 +389,48 @@ def test_int8_without_images_says_what_gives_them(plan: Make, artifact: Make) ->
     with pytest.raises(UsageError, match="int8 needs images") as caught:
         plan(artifact(), calibration=None)
     assert "--calib DATA" in caught.value.remedy
+
+
+def _gates(outcome: MatrixOutcome) -> list[list[tuple[str, float, float, bool]]]:
+    return [
+        [(gate.name, gate.limit, gate.value, gate.held) for gate in each.gates]
+        for each in outcome.document.results
+    ]
+
+
+def test_the_drop_of_what_was_quantised_is_a_gate(plan: Make, artifact: Make, calls: Any) -> None:
+    outcome = run_matrix(plan(artifact(), max_drop=1.5))
+    assert _gates(outcome) == [[], [("max_drop", 1.5, 0.0, True)]]
+
+
+@pytest.mark.parametrize(("images_of_each", "held"), [(1, True), (20, False)])
+def test_a_drop_that_chance_explains_holds(
+    plan: Make, artifact: Make, images: Make, calls: Any, images_of_each: int, held: bool
+) -> None:
+    """The float model has all right, the quantised one those of the last class only."""
+    calls.wrong = True
+    made = plan(artifact(), data=images([1, 9, 9, 9] * images_of_each), max_drop=1.5)
+    for _ in range(2):  # measured, and known from before
+        assert _gates(run_matrix(made)) == [[], [("max_drop", 1.5, 25.0, held)]]
+
+
+def test_without_images_to_validate_by_the_drop_is_that_of_the_quantisation(
+    plan: Make, artifact: Make, calls: Any
+) -> None:
+    calls.accuracy = QuantizationAccuracy(
+        data="held out",
+        fingerprint="0",
+        n=500,
+        reference_top1=90.0,
+        top1=86.0,
+        drop=4.0,
+        drop_ci95=(2.0, 6.0),
+        agreement=95.0,
+    )
+    for _ in range(2):
+        outcome = run_matrix(plan(artifact(), data=None, max_drop=1.0))
+        assert _gates(outcome) == [[], [("max_drop", 1.0, 4.0, False)]]
+
+
+def test_what_nobody_measured_has_no_gate(plan: Make, artifact: Make, calls: Any) -> None:
+    assert _gates(run_matrix(plan(artifact(), data=None))) == [[], []]

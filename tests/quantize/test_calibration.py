@@ -104,6 +104,44 @@ def test_an_image_that_is_nan_is_told_from_a_broken_node(graph_of: GraphOf) -> N
         calibrated(graph_of(NODES, WEIGHTS), images, 4)
 
 
+OVERFLOWING = """a = Conv<pads=[1,1,1,1]>(x, w) m = Mul(a, big) e = Exp(m) i = Add(e, big) r = Reciprocal(i)
+    b = Add(a, r) p = GlobalAveragePool(b) f = Flatten(p) y = Gemm<transB=1>(f, dense)"""
+BIG = WEIGHTS | {"big": np.full((1,), 1e4, np.float32)}
+
+
+def test_what_only_nodes_in_float_touch_may_overflow(graph_of: GraphOf) -> None:
+    model, batches = graph_of(OVERFLOWING, BIG), [IMAGES[:4], IMAGES[4:]]
+    found = calibrate(model, batches, 12, threads=1, keep_float={"e", "i", "r"})
+    assert found.not_finite == ("e", "i")
+    assert set(found.histograms) == {"x", "a", "m", "r", "b", "p", "f", "y"}
+
+
+@pytest.mark.parametrize("keep_float", [(), ("e",), ("e", "i")])
+def test_all_nodes_that_would_have_to_stay_in_float_are_named(
+    keep_float: tuple[str, ...], graph_of: GraphOf
+) -> None:
+    model = graph_of(OVERFLOWING, BIG)
+    with pytest.raises(QuantizationError, match=r"NaN or infinity in '[ei]'") as caught:
+        calibrate(model, in_batches(IMAGES, 4), 12, threads=1, keep_float=keep_float)
+    assert caught.value.remedy.endswith("--keep-float e --keep-float i --keep-float r.")
+
+
+def test_what_only_some_images_overflow_in_has_no_range(graph_of: GraphOf) -> None:
+    quiet = [0 * IMAGES[:4], IMAGES[4:]]
+    keep = {"e", "i", "r"}
+    found = calibrate(graph_of(OVERFLOWING, BIG), quiet, 12, threads=1, keep_float=keep)
+    assert found.not_finite == ("e", "i")
+    assert not {"e", "i"} & set(found.histograms)
+
+
+def test_scores_that_are_not_finite_are_no_matter_of_what_is_kept(graph_of: GraphOf) -> None:
+    model = graph_of("a = Conv<pads=[1,1,1,1]>(x, w) m = Mul(a, big) y = Exp(m)", BIG)
+    with pytest.raises(QuantizationError, match="NaN or infinity in 'y'") as caught:
+        calibrate(model, [IMAGES], 12, threads=1, keep_float={"a", "m", "y"})
+    assert "--keep-float" not in caught.value.remedy
+    assert "validate" in caught.value.remedy
+
+
 def test_pixels_have_no_histogram(graph_of: GraphOf) -> None:
     model = graph_of("f = Cast<to=1>(x) a = Conv(f, w) y = Relu(a)", WEIGHTS)
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8

@@ -41,12 +41,13 @@ class Maker:
         rng = np.random.default_rng(0)
         values = {f"v/{at}": rng.normal(at, 1 + at, 500).astype(np.float32) for at in range(3)}
         values["constant"] = np.zeros(4, np.float32)
-        return Calibration({name: Histogram.of(value) for name, value in values.items()}, 17, 1.25)
+        return Calibration({name: Histogram.of(value) for name, value in values.items()}, 17, 1.25, ("e",))
 
 
 def assert_equal(found: Calibration, expected: Calibration) -> None:
     assert list(found.histograms) == list(expected.histograms)
     assert (found.images, found.convergence) == (expected.images, expected.convergence)
+    assert found.not_finite == expected.not_finite
     for name, histogram in expected.histograms.items():
         other = found.histograms[name]
         assert np.array_equal(other.counts, histogram.counts)

@@ -17,7 +17,13 @@ import pytest
 from edgecnn.quantize import mixed_precision
 from edgecnn.quantize.fidelity import Fidelity, margins_of
 from edgecnn.quantize.goal import Drop, Goal
-from edgecnn.quantize.mixed_precision import Judge, MixedPoint, chosen_point, search_mixed_precision
+from edgecnn.quantize.mixed_precision import (
+    Judge,
+    MixedPoint,
+    RelativeLatency,
+    chosen_point,
+    search_mixed_precision,
+)
 from edgecnn.quantize.placement import Scheme, place_qdq
 from edgecnn.quantize.sessions import Images, Session
 from edgecnn.quantize.sites import Site
@@ -35,10 +41,18 @@ NO_BRANCHES = Site("squeeze-excite", frozenset())
 BRANCHES = Site("squeeze-excite", frozenset({"se1", "se2"}))
 
 
-def point(agreement: float, latency: float, *, met: bool, label: str = "", noise: float = 0.1) -> MixedPoint:
+def point(
+    agreement: float,
+    latency: float,
+    *,
+    met: bool,
+    label: str = "",
+    noise: float = 0.1,
+    ci95: tuple[float, float] | None = None,
+) -> MixedPoint:
     fidelity = Fidelity(noise=noise, agreement=agreement, images=IMAGES)
     drop = Drop(n=IMAGES, gained=0, lost=0)
-    return MixedPoint(label, (label,), fidelity, drop, latency, met)
+    return MixedPoint(label, (label,), fidelity, drop, latency, ci95 or (latency, latency), met)
 
 
 @dataclass
@@ -50,13 +64,17 @@ class World:
         gains: noise that a node in float takes away.
         costs: share of the latency that it adds; negative where it is faster in float.
         enough: the noise at which the goal is met.
+        unsure: nodes whose latency is measured as a quarter of what it is, or as anything up to ten times.
+        timed: what was timed, and the ratio that it was to be told from.
     """
 
     noise: float = 1.0
     gains: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     enough: float = 0.5
+    unsure: frozenset[str] = frozenset()
     built: list[frozenset[str]] = field(default_factory=list)
+    timed: list[tuple[tuple[str, ...], float | None]] = field(default_factory=list)
 
     def build(self, kept: Collection[str]) -> onnx.ModelProto:
         self.built.append(frozenset(kept))
@@ -70,6 +88,16 @@ class World:
 
     def latency(self, model: onnx.ModelProto) -> float:
         return 1 + sum(self.costs.get(node.name, 0.0) for node in model.graph.node)
+
+    def latency_over(
+        self, model: onnx.ModelProto, base: onnx.ModelProto, tell_from: float | None = None
+    ) -> RelativeLatency:
+        nodes = tuple(node.name for node in (*model.graph.node, *base.graph.node))
+        self.timed.append((nodes, tell_from))
+        ratio = self.latency(model) / self.latency(base)
+        if self.unsure & set(nodes):
+            return RelativeLatency(ratio / 4, (ratio / 8, ratio * 10))
+        return RelativeLatency(ratio, (ratio, ratio))
 
 
 def search(
@@ -91,13 +119,10 @@ def search(
         good = noise <= world.enough
         return Drop(n=IMAGES, gained=0, lost=0 if good else 64)
 
-    def latency_over(_: Judge, model: onnx.ModelProto, base: onnx.ModelProto) -> float:
-        return world.latency(model) / world.latency(base)
-
     monkeypatch.setattr(mixed_precision, "Session", Told)
     monkeypatch.setattr(mixed_precision, "fidelity", fidelity)
     monkeypatch.setattr(mixed_precision, "drop_between", drop_between)
-    monkeypatch.setattr(Judge, "latency_over", latency_over)
+    monkeypatch.setattr(Judge, "latency_over", lambda _, *args: world.latency_over(*args))
     nothing = np.zeros((1, 1), np.float32)
     judge = Judge(nothing, np.zeros(1, np.int64), nothing, np.zeros(1), Goal(0.5), 1)
     told: list[str] = []
@@ -112,6 +137,24 @@ def test_what_meets_the_goal_takes_only_what_is_free(monkeypatch: pytest.MonkeyP
         ("+ free", ("free",), True),
     ]
     assert points[0].relative_latency == 1.0
+
+
+def test_noise_makes_nothing_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A latency that is a quarter, or ten times: it is not known to cost nothing, and not taken."""
+    world = World(noise=0.4, gains={"unsure": 0.3}, unsure=frozenset({"unsure"}))
+    points, told = search(world, monkeypatch, [site("unsure")])
+    assert [point.label for point in points] == ["all in int8"]
+    assert told == []
+
+
+def test_what_decides_is_measured_until_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the goal is met, whether it is free; before, nothing hangs on it. And nothing is timed in vain."""
+    world = World(gains={"best": 0.6, "later": 0.1, "vain": -0.1}, costs={"later": 0.001, "se1": -0.5})
+    search(world, monkeypatch, [site(name) for name in ("best", "later", "vain")], BRANCHES)
+    se = ("se1", "se2")
+    limits = {nodes: limit for nodes, limit in world.timed if limit is not None}
+    assert limits == {se: 1.02, ("best", "later", *se, *se): pytest.approx(1.02)}
+    assert not any("vain" in nodes for nodes, _ in world.timed)
 
 
 def test_without_candidates_it_is_all_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,17 +262,28 @@ def test_of_equally_fast_ones_the_one_with_the_least_noise() -> None:
     assert chosen_point(points).label == "nearer"
 
 
+def test_noise_makes_no_point_the_fastest() -> None:
+    points = [
+        point(98.0, 1.0, met=True, label="all", noise=0.02),
+        point(98.0, 0.24, met=True, label="unsure", noise=0.01, ci95=(0.21, 3.0)),
+        point(98.0, 1.0, met=True, label="nearer", noise=0.015, ci95=(0.99, 1.01)),
+    ]
+    assert chosen_point(points).label == "nearer"
+
+
 def test_a_point_is_measured_on_the_held_out_images(small: SmallOf) -> None:
     made = small("residual")
     labels = made.reference.argmax(axis=1)
     judge = Judge(made.images, labels, made.reference, margins_of(made.reference), Goal(100.0), 1)
-    same = judge.point("float", ("d", "a"), made.model, 1.5)
-    assert (same.label, same.kept_float, same.relative_latency) == ("float", ("a", "d"), 1.5)
+    same = judge.point("float", ("d", "a"), made.model)
+    assert (same.label, same.kept_float, same.relative_latency) == ("float", ("a", "d"), 1.0)
+    slower = same.with_latency(RelativeLatency(1.5, (1.4, 1.7)))
+    assert (slower.relative_latency, slower.latency_ci95, slower.fidelity) == (1.5, (1.4, 1.7), same.fidelity)
     assert (same.drop.n, same.drop.points, same.fidelity.agreement) == (len(made.images), 0.0, 100.0)
     assert same.met
     coarse = {name: (low / 20, high / 20) for name, (low, high) in made.ranges.items()}
     placed = place_qdq(made.model, coarse, Scheme(signed_activations=False, reduce_range=False), ())
-    worse = judge.point("clipped", (), placed, 1.0)
+    worse = judge.point("clipped", (), placed)
     assert worse.fidelity.noise > same.fidelity.noise
     assert worse.fidelity.sqnr_db < 20 < same.fidelity.sqnr_db
 
@@ -252,6 +306,7 @@ def test_latency_is_that_of_one_image_on_one_thread(small: SmallOf, monkeypatch:
     monkeypatch.setattr(mixed_precision, "_SECONDS", 0.0)
     labels = made.reference.argmax(axis=1)
     judge = Judge(made.images, labels, made.reference, margins_of(made.reference), Goal(100.0), 4)
-    assert judge.latency_over(made.model, made.model) == pytest.approx(1.0, abs=0.5)
+    found = judge.latency_over(made.model, made.model)
+    assert found.ci95[0] <= found.ratio <= found.at_most == found.ci95[1]
     assert threads == [1, 1]
     assert set(sizes) == {1}

@@ -253,7 +253,7 @@ def test_the_same_input_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With and without the cache, on one thread or two; only the measured speed differs."""
-    monkeypatch.setattr(mixed_precision.Judge, "latency_over", lambda *_: 1.0)
+    monkeypatch.setattr(mixed_precision.Judge, "latency_over", lambda *_: mixed_precision.RelativeLatency())
     sources = Sources(calibration=images())
     specs = []
     graphs = []

@@ -195,7 +195,7 @@ def test_recipes_that_calibrate_demand_images(recipe: RecipeName, artifact: Arti
     if recipe == "nncf" and (find_spec("nncf") is None or find_spec("openvino") is None):
         pytest.skip("NNCF or OpenVINO is not installed")
     settings = QuantizeSettings(recipe=recipe, target=target)
-    with pytest.raises(QuantizationError, match="needs images") as caught:
+    with pytest.raises(UsageError, match="needs images") as caught:
         quantize_artifact(artifact, settings, Sources(), tmp_path / "q.onnx")
     assert "--calib" in caught.value.remedy
 

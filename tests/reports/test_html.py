@@ -13,7 +13,7 @@ import pytest
 from edgecnn.errors import ResultError
 from edgecnn.reports.html import page_html, write_page
 from edgecnn.reports.page_gallery import MAX_IMAGES, MAX_THUMBNAIL_BYTES, wanted_images
-from edgecnn.reports.result import Flip, Flips, LatencyMs, Result, ResultFile, Variant
+from edgecnn.reports.result import Flip, Flips, Gate, LatencyMs, Result, ResultFile, Variant
 from edgecnn.reports.rows import rows_of
 
 MakeVariant = Callable[..., Variant]
@@ -118,6 +118,13 @@ def test_hostile_names_stay_text(few: ResultFile, hostile: str) -> None:
         for character in " ".join(hostile.split())
     )
     assert visible in "".join(page.words)
+
+
+def test_a_limit_that_did_not_hold_is_on_the_page(few: ResultFile) -> None:
+    gate = Gate(name="max_drop", limit=0.5, value=3.0, held=False)
+    document = replace(few, results=(replace(few.results[1], gates=(gate,)), *few.results[2:]))
+    words = "".join(_Page(page_html(document, {}, "Six networks")).words)
+    assert "Top-1 is 3.00 points below the float model's; --max-drop allows 0.5." in words
 
 
 def test_the_script_is_the_only_one_that_may_run(few: ResultFile) -> None:

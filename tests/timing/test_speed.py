@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn.timing.fake import FakeTime
-from edgecnn.timing.speed import SpeedVerdict, SpeedRatio, compare_speed, speed_verdict
+from edgecnn.timing.speed import SpeedRatio, SpeedVerdict, compare_speed, speed_verdict
 
 
 def constant(seconds: float) -> Callable[[int], float]:

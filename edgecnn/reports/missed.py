@@ -1,0 +1,26 @@
+"""The limits that a result did not keep to, in words."""
+
+from __future__ import annotations
+
+from edgecnn.reports.result import Gate, Result
+
+__all__ = ["missed"]
+
+#: Name of the gate -> what is above its limit.
+_SENTENCES = {
+    "latency_bound_ms": (
+        "The 99th percentile of latency is {value:.2f} ms; --latency-bound-ms allows {limit:g}."
+    ),
+    "max_latency_ms": "The 95th percentile of latency is {value:.2f} ms; --max-latency-ms allows {limit:g}.",
+    "max_drop": "Top-1 is {value:.2f} points below the float model's; --max-drop allows {limit:g}.",
+}
+
+
+def missed(result: Result) -> tuple[str, ...]:
+    """A sentence for each limit of ``result`` that did not hold."""
+    return tuple(_sentence(gate) for gate in result.gates if not gate.held)
+
+
+def _sentence(gate: Gate) -> str:
+    text = _SENTENCES.get(gate.name, "{name} is {value:g}; the limit is {limit:g}.")
+    return text.format(name=gate.name, value=gate.value, limit=gate.limit)

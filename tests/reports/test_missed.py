@@ -1,0 +1,31 @@
+"""Limits that did not hold, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from edgecnn.reports.missed import missed
+from edgecnn.reports.result import Gate, Result, Variant
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "latency_bound_ms",
+            "The 99th percentile of latency is 131.16 ms; --latency-bound-ms allows 1.5.",
+        ),
+        ("max_drop", "Top-1 is 131.16 points below the float model's; --max-drop allows 1.5."),
+        ("some_other", "some_other is 131.16; the limit is 1.5."),
+    ],
+)
+def test_a_limit_that_did_not_hold_is_told_and_one_that_did_is_not(
+    name: str, sentence: str, variant: Callable[..., Variant]
+) -> None:
+    gates = (
+        Gate(name=name, limit=1.5, value=131.16, held=False),
+        Gate(name=name, limit=1.5, value=1.0, held=True),
+    )
+    assert missed(Result(variant=variant(), gates=gates)) == (sentence,)
