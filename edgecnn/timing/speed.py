@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from edgecnn.timing.clock import SYSTEM_CLOCK, Clock
 from edgecnn.timing.order_statistics import Interval, median_interval
+from edgecnn.timing.ratio import SAME
 from edgecnn.timing.rounds import CallSlice, RoundSettings, calls_for, interleave, timed_calls
 
 __all__ = ["SpeedRatio", "SpeedVerdict", "compare_speed", "speed_verdict"]
 
-#: Whether the interval of a ratio lies above 1, below it, or holds it.
+#: What the interval of a ratio says; "not faster" is also what is faster by too little to matter.
 SpeedVerdict = Literal["faster", "not faster", "unclear"]
 
 #: Rounds of one comparison: fewer give no interval worth having, more add nothing to the median.
@@ -52,10 +53,10 @@ class SpeedRatio:
 
 
 def speed_verdict(ci95: Interval) -> SpeedVerdict:
-    """What the interval of a ratio says of the other model."""
-    if ci95[0] > 1:
-        return "faster"
-    return "not faster" if ci95[1] < 1 else "unclear"
+    """What the interval of a ratio says of the other model; :data:`~edgecnn.timing.ratio.SAME` is no gain."""
+    if ci95[1] <= 1 + SAME:
+        return "not faster"
+    return "faster" if ci95[0] > 1 else "unclear"
 
 
 def compare_speed(

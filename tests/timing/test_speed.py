@@ -117,9 +117,11 @@ def test_what_is_clear_takes_no_longer() -> None:
     [
         ((1.01, 3.0), "faster"),
         ((0.2, 0.99), "not faster"),
+        ((0.99, 1.01), "not faster"),
+        ((1.005, 1.015), "not faster"),
         ((0.21, 13.27), "unclear"),
         ((1.0, 1.2), "unclear"),
-        ((0.8, 1.0), "unclear"),
+        ((0.8, 1.03), "unclear"),
     ],
 )
 def test_the_verdict_is_told_by_the_interval_alone(ci95: tuple[float, float], verdict: SpeedVerdict) -> None:
