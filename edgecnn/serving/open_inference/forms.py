@@ -66,7 +66,7 @@ def form_of(model: Served, datatype: str, shape: Sequence[int]) -> Form:
             f"Input {model.spec.input.name!r} has a shape of {len(shape)} dimensions.",
             f"Give it {len(model.spec.input.shape)}, the number of images first.",
         )
-    form = _form(model.spec, datatype, tuple(shape[1:]))
+    form = _form(model.spec, datatype, tuple(shape[1:])) if shape else None
     if form is None:
         raise _no_form(model, datatype, shape)
     images = shape[0]
