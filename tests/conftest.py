@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
     from tests.browser import Browser
+
+# An example that takes long on a busy machine is no failure.
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 GraphOf = Callable[..., onnx.ModelProto]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.data import ordered_map
@@ -19,7 +19,6 @@ def map_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("edgecnn-map")]
 
 
-@settings(deadline=None)
 @given(delays=st.lists(st.floats(0, 0.002), max_size=30), **workers_and_window)
 def test_results_come_in_the_order_of_the_items(delays: list[float], workers: int, window: int) -> None:
     def work(item: tuple[int, float]) -> int:
@@ -31,7 +30,6 @@ def test_results_come_in_the_order_of_the_items(delays: list[float], workers: in
     assert not map_threads()
 
 
-@settings(deadline=None)
 @given(count=st.integers(0, 40), **workers_and_window)
 def test_no_more_than_the_window_is_under_way(count: int, workers: int, window: int) -> None:
     taken, received, most = 0, 0, 0
@@ -49,7 +47,6 @@ def test_no_more_than_the_window_is_under_way(count: int, workers: int, window: 
     assert most <= window
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 40), data=st.data(), **workers_and_window)
 def test_an_exception_is_raised_in_its_place_and_ends_the_map(
     count: int, data: st.DataObject, workers: int, window: int

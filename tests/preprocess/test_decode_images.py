@@ -334,7 +334,7 @@ def test_threads_do_not_disturb_each_other() -> None:
         assert result == [decode(GOOD[name]).tobytes() for name in names[offset:] + names[:offset]]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(sorted(GOOD)),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),

@@ -81,7 +81,7 @@ def preprocesses(draw: st.DrawFn) -> Preprocess:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(width=sides, height=sides, seed=st.integers(0, 5), wanted=preprocesses())
 @example(width=65, height=50, seed=0, wanted=Preprocess(resize=24, crop=(40, 41), interpolation="bicubic"))
 @example(width=65, height=50, seed=0, wanted=Preprocess(resize=33, crop=(18, 80)))

@@ -125,7 +125,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     arrivals, sizes, st.integers(1, 3), durations, st.integers(12, 40), st.sampled_from([0, 5, 50]), st.data()
 )
@@ -190,7 +190,7 @@ def _reference(
     return batches
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plain, sizes, durations)
 def test_batches_are_those_of_the_reference_model(
     schedule: list[Arrival], allowed: tuple[int, ...], duration_ms: dict[int, int]

@@ -56,7 +56,7 @@ class _serving:  # noqa: N801 - a context manager
 
 
 @schema.parametrize()
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 def test_no_request_gets_an_answer_that_is_not_documented(case: schemathesis.Case[Any], server: str) -> None:
     response = case.call(base_url=server)
     case.validate_response(

@@ -57,7 +57,7 @@ def requests(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return head + b"Transfer-Encoding: chunked\r\n\r\n" + draw(chunked(body)), body
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(asked=st.lists(requests(), min_size=1, max_size=5), data=st.data())
 def test_where_requests_are_cut_makes_no_difference(
     staged: Staging, asked: list[tuple[bytes, bytes]], data: st.DataObject
@@ -82,7 +82,7 @@ def test_where_requests_are_cut_makes_no_difference(
     asyncio.run(main())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.lists(NONSENSE, max_size=4), good_first=st.booleans())
 def test_nonsense_is_refused_and_the_server_goes_on(
     staged: Staging, data: list[bytes], good_first: bool
@@ -105,7 +105,7 @@ def test_nonsense_is_refused_and_the_server_goes_on(
     asyncio.run(main())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(head=NONSENSE)
 def test_a_head_is_read_or_refused(head: bytes) -> None:
     with suppress(RequestError):
@@ -114,14 +114,14 @@ def test_a_head_is_read_or_refused(head: bytes) -> None:
         assert not (read.chunked and read.content_length is not None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(path=st.text(alphabet="/%2Fa.0e\x00é", max_size=20))
 def test_a_path_is_split_or_refused(path: str) -> None:
     with suppress(RequestError):
         assert len(split_path("/" + path)) == path.count("/") + 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=st.one_of(st.binary(max_size=200), NONSENSE), after=NONSENSE, data=st.data())
 def test_chunks_end_where_they_end(body: bytes, after: bytes, data: st.DataObject) -> None:
     wire = data.draw(chunked(body))

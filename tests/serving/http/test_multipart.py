@@ -35,14 +35,14 @@ def test_files_come_with_their_names_and_types() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=300), max_size=5))
 def test_contents_come_back(contents: list[bytes]) -> None:
     body = form(*((f'name="f"; filename="{n}"', content) for n, content in enumerate(contents)))
     assert [bytes(part.content) for part in parse_form(TYPE, body, 5)] == contents
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.one_of(

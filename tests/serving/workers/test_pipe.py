@@ -49,7 +49,7 @@ class End:
 
 
 @given(messages=MESSAGES, data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_pieces_make_the_same_messages(messages: list[msgspec.Struct], data: st.DataObject) -> None:
     stream = b"".join(map(frame, messages))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
@@ -70,7 +70,7 @@ def test_any_pieces_make_the_same_messages(messages: list[msgspec.Struct], data:
 
 
 @given(stream=st.binary(min_size=1, max_size=200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_noise_closes_and_nothing_else(stream: bytes) -> None:
     async def scenario() -> None:
         ours, theirs = socket.socketpair()
