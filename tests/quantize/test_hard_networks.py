@@ -66,4 +66,5 @@ def test_int8_keeps_what_was_learnt(name: str, tmp_path: Path, monkeypatch: pyte
     record = open_artifact(path).spec.quantization
     assert record is not None
     assert record.int8_mac_share is not None
-    assert record.int8_mac_share > 75  # what is in float was chosen by measured latency, and so by the machine
+    # What stays in float is chosen by measured latency, and so by the machine.
+    assert record.int8_mac_share > 75
