@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -178,6 +179,7 @@ async def serve(config: ServingConfig, ready: Callable[[Addresses], None], stop:
         http = _address(*await parts.http.listen(settings.host, settings.port))
         grpc = await parts.listen_grpc(settings.grpc_port) if settings.grpc else None
         if await _started(parts.service, stop, strict=config.repository is None):
+            _settle_memory()
             ready(Addresses(http, grpc, (os.getpid(),)))
         await stop.wait()
     finally:
@@ -218,12 +220,19 @@ async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> Non
         if told.grpc_port is not None:
             await parts.listen_grpc(told.grpc_port, shared=True)
         await service.start(strict=told.config.repository is None)
+        _settle_memory()
         channel.ready()
         await channel.stopping.wait()
     finally:
         await parts.stop()
         sampling.cancel()
         taking.cancel()  # it ends by itself only when the supervisor says so
+
+
+def _settle_memory() -> None:
+    """Let garbage collections pass over what a ready server consists of: all of it stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _take(channel: WorkerChannel, http: HttpServer) -> None:

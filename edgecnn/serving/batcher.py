@@ -1,7 +1,9 @@
 """Images of many requests, gathered into batches while every engine is busy. Asyncio only.
 
 It is work-conserving: while an engine is free, an image goes to it at once; while all are busy, images
-gather. It knows nothing of models: it drives callables, and all of its state lives on one event loop.
+gather. An engine is given several batches at once where more than that wait: then the event loop, whose code
+and data have left the caches by then, is woken once for all of them. It knows nothing of models: it drives
+callables, and all of its state lives on one event loop.
 """
 
 from __future__ import annotations
@@ -16,14 +18,12 @@ from typing import Generic, TypeVar
 
 from edgecnn.serving.batch_sizes import BatchSizes
 from edgecnn.serving.faults import DeadlineError, OverloadedError, UnavailableError
+from edgecnn.serving.turn import Ran, Run
 
-__all__ = ["Answered", "Batcher", "BatcherSettings", "Run"]
+__all__ = ["Answered", "Batcher", "BatcherSettings"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-#: Runs one batch; the future's result has one answer for each item, in their order.
-Run = Callable[[list[Item]], "asyncio.Future[Sequence[Answer]]"]
 
 #: Seconds that a request must have left for each second that it is expected to wait: expectations err, and
 #: what expires in the queue took a place in it for nothing.
@@ -41,15 +41,18 @@ class BatcherSettings:
         sizes: of the batches.
         max_queue: images that may wait; more are refused at once.
         max_delay_s: how long a free engine waits for a full batch, from the first image's arrival on.
+        turn_s: how long the batches may take together that an engine is given at once, at the pace of the
+            last ones; they are never more than half of what waits. 0 for one batch.
     """
 
     sizes: BatchSizes = field(default_factory=lambda: BatchSizes((1,)))
     max_queue: int = 256
     max_delay_s: float = 0.0
+    turn_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_queue < 1 or self.max_delay_s < 0:
-            raise ValueError("max_queue must be at least 1, and max_delay_s not negative")
+        if self.max_queue < 1 or self.max_delay_s < 0 or self.turn_s < 0:
+            raise ValueError("max_queue must be at least 1, and no time negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Answered(Generic[Answer]):
 
     Attributes:
         answers: one for each item, in their order.
-        queue_s: from its arrival until the last of its items went to an engine.
+        queue_s: from its arrival until the last of its batches began.
         compute_s: the longest of its batches.
         batches: sizes of the batches that its items were in, in the order of their ends.
     """
@@ -102,10 +105,11 @@ class _Request(Generic[Item, Answer]):
         self.batches: list[int] = []
         self.timer: asyncio.TimerHandle | None = None
 
-    def take(self, index: int, answer: Answer, compute_s: float, batch: int) -> None:
-        """One of the answers; with the last of them the future is done."""
+    def take(self, index: int, answer: Answer, ran: Ran[Answer], batch: int) -> None:
+        """One of the answers, of a batch of so many; with the last of them the future is done."""
         self.answers[index] = answer
-        self.compute_s = max(self.compute_s, compute_s)
+        self.queue_s = max(self.queue_s, ran.begun_s - self.arrived_s)
+        self.compute_s = max(self.compute_s, ran.took_s)
         self.batches.append(batch)
         if len(self.answers) == len(self.items):
             answers = [self.answers[place] for place in range(len(self.items))]
@@ -133,7 +137,7 @@ class Batcher(Generic[Item, Answer]):
         """Make a batcher on the running event loop.
 
         Args:
-            runs: one callable for each engine; none is called again before its future is done.
+            runs: one callable for each engine; none is called again before its turn is over.
             settings: how images are gathered.
             clock: seconds, for what is measured; uvloop's own time has steps of a millisecond.
         """
@@ -220,9 +224,30 @@ class Batcher(Generic[Item, Answer]):
         while self._idle and self._waiting:
             if self._waiting < self._settings.sizes.largest and self._may_wait():
                 return
+            turn = self._turn()
+            if turn:
+                self._start(self._idle.pop(), turn)
+
+    def _turn(self) -> list[list[_Entry[Item, Answer]]]:
+        """The next batches for one engine; none if all that waited was withdrawn a moment ago."""
+        batches = []
+        for _ in range(self._batches_of_a_turn()):
             batch = self._taken(self._settings.sizes.take(self._waiting, len(self._idle)))
-            if batch:
-                self._start(self._idle.pop(), batch)
+            if not batch:
+                break
+            batches.append(batch)
+        return batches
+
+    def _batches_of_a_turn(self) -> int:
+        """One, or as many full ones as there is time for, out of one engine's share of half the queue.
+
+        The other half keeps the engine busy while the clients of the first are answered.
+        """
+        largest = self._settings.sizes.largest
+        share = self._waiting // (2 * len(self._runs) * largest)
+        if share < 2 or not self._per_item_s:
+            return 1
+        return max(1, min(share, int(self._settings.turn_s / (self._per_item_s * largest))))
 
     def _may_wait(self) -> bool:
         """Whether the first item's delay is not over yet; then a timer is set for its end."""
@@ -240,7 +265,6 @@ class Batcher(Generic[Item, Answer]):
     def _taken(self, size: int) -> list[_Entry[Item, Answer]]:
         """The next ``size`` items, or fewer where some were withdrawn a moment ago."""
         batch: list[_Entry[Item, Answer]] = []
-        now = self._clock()
         while self._queue and len(batch) < size:
             entry = self._queue.popleft()
             request = entry[0]
@@ -248,36 +272,34 @@ class Batcher(Generic[Item, Answer]):
                 self._withdraw(request)
                 continue
             request.waiting -= 1
-            request.queue_s = now - request.arrived_s
             batch.append(entry)
         self._waiting -= len(batch)
         return batch
 
-    def _start(self, run: Run[Item, Answer], batch: list[_Entry[Item, Answer]]) -> None:
-        running = run([request.items[index] for request, index in batch])
-        running.add_done_callback(partial(self._finish, run, batch, self._clock()))
+    def _start(self, run: Run[Item, Answer], turn: list[list[_Entry[Item, Answer]]]) -> None:
+        batches = [[request.items[index] for request, index in batch] for batch in turn]
+        run(batches, partial(self._finish, run, turn))
 
     def _finish(
-        self,
-        run: Run[Item, Answer],
-        batch: list[_Entry[Item, Answer]],
-        started: float,
-        running: asyncio.Future[Sequence[Answer]],
+        self, run: Run[Item, Answer], turn: list[list[_Entry[Item, Answer]]], ran: list[Ran[Answer]]
     ) -> None:
         self._idle.append(run)
-        took_s = self._clock() - started
-        self._learn_pace(took_s / len(batch))
-        error = _failure(running)
+        for batch, each in zip(turn, ran, strict=True):
+            self._learn_pace(each.took_s / len(batch))
+            self._answer(batch, each)
+        self._pump()
+        self._note_drained()
+
+    def _answer(self, batch: list[_Entry[Item, Answer]], ran: Ran[Answer]) -> None:
+        answers = ran.answers
         for place, (request, index) in enumerate(batch):
             if request.future.done():
                 continue
-            if error is None:
-                request.take(index, running.result()[place], took_s, len(batch))
-            else:
-                request.future.set_exception(error)
+            if isinstance(answers, Exception):
+                request.future.set_exception(answers)
                 self._withdraw(request)
-        self._pump()
-        self._note_drained()
+            else:
+                request.take(index, answers[place], ran, len(batch))
 
     def _learn_pace(self, per_item_s: float) -> None:
         weight = _NEWEST if self._per_item_s else 1.0
@@ -309,9 +331,3 @@ class Batcher(Generic[Item, Answer]):
     def _note_drained(self) -> None:
         if not self._waiting and len(self._idle) == len(self._runs):
             self._drained.set()
-
-
-def _failure(running: asyncio.Future[Sequence[Answer]]) -> BaseException | None:
-    if running.cancelled():
-        return UnavailableError("The engine was stopped.", "Try again.")
-    return running.exception()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter_ns
+from functools import partial
+from time import perf_counter, perf_counter_ns
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgecnn.preprocess import normalise
 from edgecnn.serving.batch_sizes import BatchSizes
 from edgecnn.serving.faults import ServerFailureError
 from edgecnn.serving.loop_threads import LoopThreads
+from edgecnn.serving.turn import Done, Ran
 
 __all__ = ["BatchCall", "BatchRun", "Image", "InlineLane", "Lane", "Row", "ThreadLane"]
 
@@ -61,12 +63,23 @@ class BatchCall:
         self._sizes = sizes
         self._buffers: dict[int, NDArray[Any]] = {}
 
-    def rows(self, images: list[Image]) -> list[Row]:
-        """Run one batch, of at most the largest size; one row for each image.
+    def turn(self, batches: list[list[Image]]) -> list[Ran[Row]]:
+        """Run batches, each of at most the largest size, one after the other.
 
-        Raises:
-            ServerFailureError: the engine failed.
+        Returns:
+            For each its rows, one for each image, or :class:`ServerFailureError`; times by ``perf_counter``.
         """
+        return [self._ran(images) for images in batches]
+
+    def _ran(self, images: list[Image]) -> Ran[Row]:
+        begun_s = perf_counter()
+        try:
+            answers: Sequence[Row] | Exception = self._rows(images)
+        except ServerFailureError as error:
+            answers = error
+        return Ran(answers, begun_s, perf_counter() - begun_s)
+
+    def _rows(self, images: list[Image]) -> list[Row]:
         try:
             begun = perf_counter_ns()
             batch = self._batch(images)
@@ -105,14 +118,10 @@ class BatchCall:
 
 
 class Lane(Protocol):
-    """Where a batcher sends batches: one at a time."""
+    """Where a batcher sends batches: those of one turn at a time."""
 
-    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
-        """Run one batch.
-
-        Returns:
-            One row for each image, or :class:`ServerFailureError`.
-        """
+    def run(self, batches: list[list[Image]], done: Done[Row]) -> None:
+        """Run batches one after the other; ``done`` is told later, on the event loop, what became of them."""
 
     def close(self) -> None:
         """End, after what it was given."""
@@ -132,19 +141,13 @@ class ThreadLane:
         self._observe = observe
         self._thread = LoopThreads(1, f"edgecnn-lane-{id(self):x}")
 
-    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
+    def run(self, batches: list[list[Image]], done: Done[Row]) -> None:
         """As :meth:`Lane.run`."""
-        future: asyncio.Future[Sequence[Row]] = self._thread.call(self._call.rows, images)
-        future.add_done_callback(self._note)
-        return future
+        self._thread.post(partial(self._call.turn, batches), partial(_finish, self._observe, done))
 
     def close(self) -> None:
         """As :meth:`Lane.close`; waits for it."""
         self._thread.close()
-
-    def _note(self, done: asyncio.Future[Sequence[Row]]) -> None:
-        if not done.cancelled() and done.exception() is None:
-            self._observe(_run_of(done.result()))
 
 
 class InlineLane:
@@ -160,21 +163,18 @@ class InlineLane:
         self._observe = observe
         self._loop = asyncio.get_running_loop()
 
-    def run(self, images: list[Image]) -> asyncio.Future[Sequence[Row]]:
-        """As :meth:`Lane.run`; done when it returns."""
-        future: asyncio.Future[Sequence[Row]] = self._loop.create_future()
-        try:
-            rows = self._call.rows(images)
-        except ServerFailureError as error:
-            future.set_exception(error)
-        else:
-            self._observe(_run_of(rows))
-            future.set_result(rows)
-        return future
+    def run(self, batches: list[list[Image]], done: Done[Row]) -> None:
+        """As :meth:`Lane.run`; they have been run when it returns."""
+        self._loop.call_soon(_finish, self._observe, done, self._call.turn(batches))
 
     def close(self) -> None:
         """Nothing is left to end."""
 
 
-def _run_of(rows: Sequence[Row]) -> BatchRun:
-    return BatchRun(len(rows), rows[0].input_ns, rows[0].infer_ns)
+def _finish(observe: Callable[[BatchRun], None], done: Done[Row], ran: list[Ran[Row]]) -> None:
+    """Report the batches that have rows, and hand over what became of all."""
+    done(ran)
+    for each in ran:
+        rows = each.answers
+        if not isinstance(rows, Exception):
+            observe(BatchRun(len(rows), rows[0].input_ns, rows[0].infer_ns))

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 __all__ = ["LoopThreads"]
 
 T = TypeVar("T")
 
-_Job = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
+
+class _Job(NamedTuple):
+    """A call, what is told its result on the event loop, and what is done instead if it is dropped."""
+
+    function: Callable[[], Any]
+    done: Callable[[Any], None]
+    drop: Callable[[], object]
 
 
 class LoopThreads:
@@ -35,8 +42,20 @@ class LoopThreads:
     def call(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """What ``function(*arguments)`` returns or raises. Cancelled before its turn, it is never called."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put((future, function, arguments))
+        self.post(partial(_outcome, future, function, arguments), partial(_settle, future), future.cancel)
         return future
+
+    def post(
+        self, function: Callable[[], T], done: Callable[[T], None], drop: Callable[[], object] = bool
+    ) -> None:
+        """Let a thread call ``function``, which must not raise, and the event loop ``done`` with its result.
+
+        Args:
+            function: the call.
+            done: called on the event loop.
+            drop: called there instead, if no thread had it when :meth:`drop_waiting` was called.
+        """
+        self._jobs.put(_Job(function, done, drop))
 
     def drop_waiting(self) -> None:
         """Cancel the calls that no thread has yet. From any thread."""
@@ -46,7 +65,7 @@ class LoopThreads:
             except Empty:
                 return
             if job is not None:
-                self._loop.call_soon_threadsafe(job[0].cancel)
+                self._loop.call_soon_threadsafe(job.drop)
 
     def close(self) -> None:
         """End, after what they were given; waits for it."""
@@ -57,22 +76,26 @@ class LoopThreads:
 
     def _work(self) -> None:
         while job := self._jobs.get():
-            future, function, arguments = job
-            if future.cancelled():
-                continue
-            try:
-                result = function(*arguments)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
-                self._loop.call_soon_threadsafe(_fail, future, error)
-            else:
-                self._loop.call_soon_threadsafe(_fulfil, future, result)
+            self._loop.call_soon_threadsafe(job.done, job.function())
 
 
-def _fulfil(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
+def _outcome(
+    future: asyncio.Future[T], function: Callable[..., T], arguments: tuple[object, ...]
+) -> tuple[T | None, Exception | None]:
+    """What a call returns, or what it raises."""
+    if future.cancelled():
+        return None, None
+    try:
+        return function(*arguments), None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+        return None, error
+
+
+def _settle(future: asyncio.Future[T], outcome: tuple[T, Exception | None]) -> None:
+    if future.done():
+        return
+    result, error = outcome
+    if error is None:
         future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
+    else:
         future.set_exception(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from edgecnn.serving.lane import BatchCall, BatchRun, Image, InlineLane, Lane, R
 from edgecnn.serving.layout import Layout
 
 __all__ = ["Runner", "open_runner"]
+
+#: Seconds that the batches may take together which an engine with a thread of its own is given at once. Who
+#: waits behind so many others waits longer than that; a request that expires meanwhile was run for nothing.
+_TURN_S = 0.03
 
 #: Of each size on each lane: the first run allocates, and some engines compile.
 _WARM_RUNS = 2
@@ -37,12 +42,13 @@ class Runner:
         self.layout = layout
         self.info = engines[0].info
         self._engines = engines
-        lane = InlineLane if layout.inline else ThreadLane
+        lane, turn_s = (InlineLane, 0.0) if layout.inline else (ThreadLane, _TURN_S)
         self._lanes: list[Lane] = [
             lane(BatchCall(engines[place % len(engines)], layout.batch_sizes), observe)
             for place in range(layout.instances)
         ]
-        self.batcher = Batcher[Image, Row]([lane.run for lane in self._lanes], settings)
+        runs = [lane.run for lane in self._lanes]
+        self.batcher = Batcher[Image, Row](runs, replace(settings, turn_s=turn_s))
 
     async def close(self) -> None:
         """Answer what was taken, then free everything."""

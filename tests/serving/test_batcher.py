@@ -14,6 +14,7 @@ from edgecnn.serving.batch_sizes import BatchSizes, worthwhile_sizes
 from edgecnn.serving.batcher import Answered, Batcher, BatcherSettings
 from edgecnn.serving.fake import run_virtually
 from edgecnn.serving.faults import DeadlineError, OverloadedError, UnavailableError
+from edgecnn.serving.turn import Done, Ran
 
 #: Virtual milliseconds are whole, so that two events at one time are really at one time.
 MS = 1e-3
@@ -31,30 +32,46 @@ class Arrival:
 
 @dataclass
 class Engine:
-    """Takes as long as the batch's items say; writes down what it was given, and when."""
+    """Takes as long as each batch's items say; writes down what it was given, and when.
+
+    Attributes:
+        duration_ms: of a batch by its items; 10 for others.
+        log: when each batch was given, and its items.
+        turns: batches of each turn.
+        busy: 1 during a turn.
+        fails_with: items that spoil their batch.
+    """
 
     duration_ms: dict[int, int]
     log: list[tuple[float, list[tuple[int, int]]]] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
     busy: int = 0
     fails_with: set[tuple[int, int]] = field(default_factory=set)
 
-    def run(self, items: list[tuple[int, int]]) -> asyncio.Future[Sequence[str]]:
+    def run(self, batches: list[list[tuple[int, int]]], done: Done[str]) -> None:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Sequence[str]] = loop.create_future()
-        assert not self.busy, "an engine was given a batch before it had answered the last"
+        assert batches
+        assert not self.busy, "an engine was given a turn before it had answered the last"
         self.busy = 1
-        self.log.append((loop.time(), items))
+        now = loop.time()
+        self.log += [(now, items) for items in batches]
+        self.turns.append(len(batches))
+        ran: list[Ran[str]] = []
+        for items in batches:
+            took = MS * self.duration_ms.get(len(items), 10)
+            ran.append(Ran(self._answers(items), now, took))
+            now += took
 
         def finish() -> None:
-            if self.fails_with & set(items):
-                done.set_exception(RuntimeError("engine"))
-            else:
-                done.set_result([f"answer {request}.{index}" for request, index in items])
+            self.busy = 0
+            done(ran)
 
-        # Called right before the batcher's own callback, which is added after it.
-        done.add_done_callback(lambda _: setattr(self, "busy", 0))
-        loop.call_later(MS * self.duration_ms.get(len(items), 10), finish)
-        return done
+        loop.call_at(now, finish)
+
+    def _answers(self, items: list[tuple[int, int]]) -> list[str] | RuntimeError:
+        if self.fails_with & set(items):
+            return RuntimeError("engine")
+        return [f"answer {request}.{index}" for request, index in items]
 
 
 def _batcher(engine: Engine, settings: BatcherSettings) -> Batcher[tuple[int, int], str]:
@@ -125,29 +142,33 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=300)
-@given(
-    arrivals, sizes, st.integers(1, 3), durations, st.integers(12, 40), st.sampled_from([0, 5, 50]), st.data()
+gatherings = st.builds(
+    BatcherSettings,
+    sizes=sizes.map(BatchSizes),
+    max_queue=st.integers(12, 40),
+    max_delay_s=st.sampled_from([0.0, 5 * MS, 50 * MS]),
+    turn_s=st.sampled_from([0.0, 20 * MS, 100 * MS]),
 )
+
+
+@settings(max_examples=300)
+@given(arrivals, gatherings, st.integers(1, 3), durations, st.data())
 def test_every_schedule(
     schedule: list[Arrival],
-    allowed: tuple[int, ...],
+    gathering: BatcherSettings,
     instances: int,
     duration_ms: dict[int, int],
-    max_queue: int,
-    delay_ms: int,
     data: st.DataObject,
 ) -> None:
     broken = data.draw(st.sets(st.tuples(st.integers(0, 24), st.integers(0, 3)), max_size=2))
     runs: list[tuple[float, list[tuple[int, int]]]] = []
     engines = [Engine(duration_ms, log=runs, fails_with=broken) for _ in range(instances)]
-    settings = BatcherSettings(sizes=BatchSizes(allowed), max_queue=max_queue, max_delay_s=MS * delay_ms)
     submitted: list[int] = []
-    outcomes, ends = run_virtually(_play(schedule, engines, settings, submitted))
+    outcomes, ends = run_virtually(_play(schedule, engines, gathering, submitted))
 
     ran = [item for _, items in runs for item in items]
     assert len(ran) == len(set(ran)), "an item was run twice"
-    assert all(len(items) <= max(allowed) for _, items in runs)
+    assert all(len(items) <= gathering.sizes.largest for _, items in runs)
     for number, (arrival, outcome, end) in enumerate(zip(schedule, outcomes, ends, strict=True)):
         mine = [(when, index) for when, items in runs for who, index in items if who == number]
         if isinstance(outcome, list):
@@ -223,6 +244,51 @@ def test_images_gather_while_all_engines_are_busy() -> None:
         _play([Arrival(at, 1) for at in range(6)], [engine], BatcherSettings(sizes=BatchSizes((1, 2, 4))))
     )
     assert [len(items) for _, items in engine.log] == [1, 4, 1]
+
+
+def _turns(
+    engine: Engine, waiting: int, *, turn_ms: int = 70, sizes: tuple[int, ...] = (1,)
+) -> list[Outcome]:
+    """One request that shows the engine's pace, and ``waiting`` more that gather meanwhile."""
+    settings = BatcherSettings(sizes=BatchSizes(sizes), turn_s=MS * turn_ms)
+    schedule = [Arrival(number, 1) for number in range(waiting + 1)]
+    return run_virtually(_play(schedule, [engine], settings))[0]
+
+
+def test_a_turn_is_as_many_batches_as_there_is_time_for_out_of_half_the_queue() -> None:
+    engine = Engine({1: 20})
+    _turns(engine, 12)
+    assert engine.turns == [1, 3, 3, 3, 1, 1, 1]
+    assert [items for _, items in engine.log] == [[(number, 0)] for number in range(13)]
+
+
+def test_the_batches_of_a_turn_are_full() -> None:
+    engine = Engine({1: 20, 4: 80})  # 20 ms an image
+    _turns(engine, 18, turn_ms=1000, sizes=(1, 4))
+    assert engine.turns == [1, 2, 1, 1, 1, 1]
+    assert [len(items) for _, items in engine.log] == [1, 4, 4, 4, 4, 1, 1]
+
+
+def test_no_turn_is_longer_than_a_batch_where_none_is_wanted() -> None:
+    engine = Engine({1: 20})
+    _turns(engine, 12, turn_ms=0)
+    assert engine.turns == [1] * 13
+
+
+def test_a_batch_that_fails_leaves_the_others_of_its_turn_alone() -> None:
+    engine = Engine({1: 20}, fails_with={(2, 0)})
+    outcomes = _turns(engine, 8)
+    assert engine.turns[1] == 3
+    assert [number for number, outcome in enumerate(outcomes) if outcome is RuntimeError] == [2]
+
+
+def test_waiting_for_the_others_of_a_turn_is_waiting() -> None:
+    async def main() -> list[float]:
+        batcher = _batcher(Engine({}), BatcherSettings(turn_s=1.0))
+        running = [batcher.submit([(number, 0)]) for number in range(5)]
+        return [answered.queue_s / MS for answered in await asyncio.gather(*running)]
+
+    assert run_virtually(main()) == pytest.approx([0, 10, 20, 30, 40])
 
 
 def test_a_delay_starts_with_the_first_image() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from threading import current_thread
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgecnn.preprocess import normalise
 from edgecnn.serving.batch_sizes import BatchSizes
 from edgecnn.serving.faults import ServerFailureError
 from edgecnn.serving.lane import BatchCall, BatchRun, Image, InlineLane, Lane, Row, ThreadLane
+from edgecnn.serving.turn import Ran
 from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
 
 
@@ -53,12 +55,19 @@ def _run(
     sizes: tuple[int, ...],
     *batches: list[Image],
     observe: Callable[[BatchRun], None] = print,
-) -> list[list[Row] | BaseException]:
-    async def main() -> list[list[Row] | BaseException]:
+) -> list[list[Row] | Exception]:
+    """What became of the batches of one turn."""
+
+    async def main() -> list[list[Row] | Exception]:
         lane = _lane(engine, sizes, observe)
-        found = await asyncio.gather(*map(lane.run, batches), return_exceptions=True)
+        done: asyncio.Future[list[Ran[Row]]] = asyncio.get_running_loop().create_future()
+        lane.run(list(batches), done.set_result)
+        assert not done.done(), "an answer came before the question was over"
+        ran = await done
         lane.close()
-        return [each if isinstance(each, BaseException) else list(each) for each in found]
+        assert all(each.took_s > 0 for each in ran)
+        assert all(before.begun_s < after.begun_s for before, after in pairwise(ran))
+        return [each.answers if isinstance(each.answers, Exception) else list(each.answers) for each in ran]
 
     return asyncio.run(main())
 
@@ -71,7 +80,7 @@ def test_pixels_and_tensors_share_a_batch_and_each_gets_its_own_answer() -> None
     spec = _spec()
     tensor = normalise(_pixels(1), spec.preprocess)
     (rows,) = _run(FakeEngine(spec), (1, 4), [_pixels(0), tensor, _pixels(2)])
-    assert not isinstance(rows, BaseException)
+    assert not isinstance(rows, Exception)
     wanted = [normalise(_pixels(seed), spec.preprocess) for seed in range(3)]
     np.testing.assert_array_equal(np.stack([row.scores for row in rows]), pixel_sums(np.stack(wanted), 3))
 
@@ -88,8 +97,8 @@ def test_what_is_missing_to_a_batch_is_filled_up() -> None:
 def test_a_batch_leaves_nothing_in_the_next_one() -> None:
     spec = _spec()
     first, second = _run(FakeEngine(spec), (2,), [_pixels(1), _pixels(2)], [_pixels(3), _pixels(4)])
-    assert not isinstance(first, BaseException)
-    assert not isinstance(second, BaseException)
+    assert not isinstance(first, Exception)
+    assert not isinstance(second, Exception)
     for rows, seeds in ((first, (1, 2)), (second, (3, 4))):
         wanted = np.stack([normalise(_pixels(seed), spec.preprocess) for seed in seeds])
         np.testing.assert_array_equal(np.stack([row.scores for row in rows]), pixel_sums(wanted, 3))
@@ -97,14 +106,14 @@ def test_a_batch_leaves_nothing_in_the_next_one() -> None:
 
 def test_a_model_that_takes_pixels_gets_them_as_they_are() -> None:
     (rows,) = _run(FakeEngine(_spec("uint8")), (1, 2), [_pixels(0)])
-    assert not isinstance(rows, BaseException)
+    assert not isinstance(rows, Exception)
     np.testing.assert_array_equal(rows[0].scores, pixel_sums(_pixels(0)[np.newaxis], 3)[0])
 
 
 def test_half_precision_input_is_normalised_in_single_precision() -> None:
     spec = _spec("float16")
     (rows,) = _run(FakeEngine(spec), (1,), [_pixels(0)])
-    assert not isinstance(rows, BaseException)
+    assert not isinstance(rows, Exception)
     wanted = normalise(_pixels(0), spec.preprocess).astype(np.float16)[np.newaxis]
     np.testing.assert_array_equal(rows[0].scores, pixel_sums(wanted, 3)[0])
 
@@ -133,7 +142,7 @@ def test_a_view_that_is_not_aligned_is_copied_before_the_engine_sees_it() -> Non
     assert not unaligned.flags.aligned
     (rows,) = _run(FakeEngine(_spec(), scores), (1,), [unaligned])
     assert seen == [True]
-    assert not isinstance(rows, BaseException)
+    assert not isinstance(rows, Exception)
     np.testing.assert_array_equal(rows[0].scores, pixel_sums(tensor[np.newaxis], 3)[0])
 
 
@@ -173,11 +182,12 @@ def test_a_thread_lane_leaves_the_event_loop_alone(kind: Kind) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_closing_waits_for_what_was_given(count: int) -> None:
-    async def main() -> list[bool]:
-        lane = _lane(FakeEngine(_spec()), (1,), lambda _: None)
-        given = [lane.run([_pixels(seed)]) for seed in range(count)]
+    async def main() -> list[int]:
+        lane, seen = _lane(FakeEngine(_spec()), (1,), lambda _: None), list[int]()
+        for seed in range(count):
+            lane.run([[_pixels(seed)]], lambda ran: seen.append(len(ran)))
         await asyncio.to_thread(lane.close)
         await asyncio.sleep(0)
-        return [each.done() for each in given]
+        return seen
 
-    assert asyncio.run(main()) == [True] * count
+    assert asyncio.run(main()) == [1] * count
