@@ -10,7 +10,7 @@ from edgecnn.bench.load import Series
 from edgecnn.bench.plan import BenchPlan
 from edgecnn.reports.result import Gate, LatencyMs, PercentilesCi95, Ratio, Scenario, StagesMs, Variant
 from edgecnn.timing.loadgen_figures import LoadgenFigures
-from edgecnn.timing.percentiles import LatencySummary, summarise
+from edgecnn.timing.percentiles import LatencySummary, enough_samples, summarise
 from edgecnn.timing.ratio import RoundRatio, compare_rounds
 from edgecnn.timing.scenarios import long_enough
 from edgecnn.timing.warmup import WarmUp
@@ -71,7 +71,7 @@ def loadgen_latency_ms(figures: LoadgenFigures, warmed: WarmUp) -> LatencyMs | N
 
     def backed(share: float) -> float | None:
         """LoadGen names the highest sample where there are too few."""
-        return told[share] if round(figures.queries * (1 - share), 9) >= 1 else None
+        return told[share] if enough_samples(figures.queries, share) else None
 
     return LatencyMs(
         p50=told[0.5],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,7 +166,8 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
         import edgecnn.reports.plots  # noqa: F401 - what is missing is better told now than after the run
     plan = _plan(request, terminal)
     outcome = _run(plan, terminal)
-    reports = write_reports(outcome.document, plan.data, request.output, request.plots, terminal)
+    with _saying(terminal, lambda: _measured(plan)):
+        reports = write_reports(outcome.document, plan.data, request.output, request.plots, terminal)
     rows = rows_of(outcome.document.results)
     if terminal.json:
         terminal.line(encode_results(outcome.document))
@@ -237,11 +240,28 @@ def _plan(request: _Request, terminal: Terminal) -> ComparePlan:
     with writing(request.output, ResultError, "Choose another folder with -o."):
         require_writable(request.output / "results.json")
     # Last: exports take minutes, and what makes no sense is better told before them.
-    return replace(plan, subjects=tuple(_subject(*model, terminal) for model in models.items()))
+    return replace(plan, subjects=_subjects(models, terminal))
 
 
 def _opened(text: str | None, split: Split, terminal: Terminal) -> LabelledImages | None:
     return None if text is None else open_source(text, split=split, announce=terminal.detail)
+
+
+def _subjects(models: Mapping[str, ModelOptions], terminal: Terminal) -> tuple[Subject, ...]:
+    found: list[Subject] = []
+    with _saying(terminal, lambda: _exported(found)):
+        for name, options in models.items():
+            found.append(_subject(name, options, terminal))
+    return tuple(found)
+
+
+def _exported(found: Sequence[Subject]) -> str:
+    """What an interrupt of the exports leaves."""
+    kept = [each.name for each in found if each.artifact is not None and not Path(each.name).is_file()]
+    if not kept:
+        return "No export was complete, and nothing half-written is left. The same command starts again."
+    done = f"Exported, and kept for the next time: {', '.join(kept)}; nothing half-written is left."
+    return f"{done} The same command goes on from there."
 
 
 def _subject(name: str, options: ModelOptions, terminal: Terminal) -> Subject:
@@ -263,12 +283,23 @@ def _subject(name: str, options: ModelOptions, terminal: Terminal) -> Subject:
 def _run(plan: ComparePlan, terminal: Terminal) -> MatrixOutcome:
     from edgecnn.compare import run_matrix
 
+    with _saying(terminal, lambda: _measured(plan)), terminal.stages("Comparing", terminal.note) as observe:
+        return run_matrix(plan, observe)
+
+
+def _measured(plan: ComparePlan) -> str:
+    """What an interrupt of the measurements, or of the reports on them, leaves."""
+    how = "Without --fresh, the same command" if plan.fresh else "The same command"
+    return f"What is done so far is in {plan.folder}. {how} goes on from there."
+
+
+@contextmanager
+def _saying(terminal: Terminal, done: Callable[[], str]) -> Iterator[None]:
+    """Say what is done and how to go on where the user interrupts what is inside."""
     try:
-        with terminal.stages("Comparing", terminal.note) as observe:
-            return run_matrix(plan, observe)
+        yield
     except KeyboardInterrupt:
-        how = "Without --fresh, the same command" if plan.fresh else "The same command"
-        terminal.warn(f"Interrupted. What is done so far is in {plan.folder}. {how} goes on from there.")
+        terminal.warn(f"Interrupted. {done()}")
         raise
 
 

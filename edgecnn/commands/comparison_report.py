@@ -12,7 +12,7 @@ from edgecnn.errors import DependencyMissingError, GateError, ResultError
 from edgecnn.reports.counted import counted
 from edgecnn.reports.csv_file import csv_text
 from edgecnn.reports.markdown import markdown_table
-from edgecnn.reports.missed import missed
+from edgecnn.reports.missed import excused, missed
 from edgecnn.reports.page_gallery import wanted_images
 from edgecnn.reports.regression import BaselineComparison, compare_to_baseline
 from edgecnn.reports.result import ResultFile
@@ -59,12 +59,8 @@ def tell_drops(rows: Sequence[Row], terminal: Terminal) -> int:
     for row in rows:
         for sentence in missed(row.result):
             terminal.warn(f"{row.title}: {sentence}")
-        for gate in row.result.gates:
-            if gate.held and gate.value > gate.limit:
-                terminal.note(
-                    f"Note: {row.title}: top-1 is {gate.value:.2f} points lower, more than the "
-                    f"{gate.limit:g} allowed, but within chance on so few images: measure on more (--data)."
-                )
+        for sentence in excused(row.result):
+            terminal.note(f"Note: {row.title}: {sentence}")
     return sum(bool(missed(row.result)) for row in rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from edgecnn.atomic import require_writable
+from edgecnn.atomic import require_writable, writing
 from edgecnn.client import Client, ClientError, ModelMetadata, RetryPolicy
 from edgecnn.commands.console import Terminal, terminal_options
 from edgecnn.commands.load_faults import with_options
@@ -189,8 +188,8 @@ def load(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click
     environment = describe_environment()
     title = describe_load(plan, metadata.name, request.payload)
     terminal.note(title)
-    with terminal.progress("Load", 100) as advance:
-        run = run_load(plan, _percent(advance))
+    with terminal.shares("Load") as observe:
+        run = run_load(plan, observe)
     summary = summarise_load(run)
     _write(request, run, title)
     if terminal.json:
@@ -266,41 +265,24 @@ def _only_model(client: Client) -> str:
     return names[0]
 
 
-def _percent(advance: Callable[[int], None]) -> Callable[[float], None]:
-    """From shares of the whole to steps of a progress bar of 100."""
-    done = 0
-
-    def observe(share: float) -> None:
-        nonlocal done
-        steps = max(0, int(100 * share) - done)
-        done += steps
-        advance(steps)
-
-    return observe
-
-
 def _require_outputs(request: _Request) -> None:
     """Find out before the load, not after it.
 
     Raises:
         ResultError: a file cannot be written, or there is no such kind of plot.
     """
-    for path in (request.output, request.plot):
-        try:
-            if path is not None:
+    for path, option in ((request.output, "-o"), (request.plot, "--plot")):
+        if path is not None:
+            with writing(path, ResultError, f"Choose another place with {option}."):
                 require_writable(path)
-        except OSError as error:
-            raise _unwritable(path, error) from error
     if request.plot is not None and request.plot.suffix not in {".png", ".svg"}:
         raise ResultError(f"{request.plot} is no kind of plot.", "Name it .png or .svg.")
 
 
 def _write(request: _Request, run: LoadRun, title: str) -> None:
     if request.output is not None:
-        try:
+        with writing(request.output, ResultError, "Choose another place with -o."):
             write_records(run.measured, request.output)
-        except OSError as error:
-            raise _unwritable(request.output, error) from error
     if request.plot is not None:
         from edgecnn.reports.plots.load import LoadSeries, write_load_plot
 
@@ -317,7 +299,3 @@ def _write(request: _Request, run: LoadRun, title: str) -> None:
             },
         )
         write_load_plot(series, request.plot)
-
-
-def _unwritable(path: Path | None, error: OSError) -> ResultError:
-    return ResultError(f"{path} cannot be written: {error.strerror or error}.", "Choose another place.")

@@ -106,6 +106,8 @@ def print_load(terminal: Terminal, summary: LoadSummary) -> None:
     rows += [_row(f"refused ({status})", found) for status, found in summary.refused.items()]
     rows += [(_FAULTS[name], count, *[None] * 6) for name, count in summary.faults.items()]
     terminal.table(_COLUMNS, rows)
+    if summary.accepted is not None and (intervals := _intervals(summary.accepted)):
+        terminal.line(f"Accepted, 95 % intervals in ms: {intervals}")
     terminal.line(
         f"{summary.requests:,} requests in {summary.seconds:.1f} s; answered {_rate(summary.answered)}, "
         f"goodput {_rate(summary.goodput)}"
@@ -123,6 +125,12 @@ def _row(name: str, found: LatencyMs) -> tuple[object, ...]:
     percentiles = (found.percentiles[each] for each in _PERCENTILES)
     shown = [None if value is None else f"{value:.2f}" for value in percentiles]
     return (name, found.count, *shown, f"{found.max:.2f}")
+
+
+def _intervals(found: LatencyMs) -> str:
+    """Of the percentiles that have one."""
+    known = [(name, ends) for name in _PERCENTILES if (ends := found.ci95[name]) is not None]
+    return ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in known)
 
 
 def _rate(rate: Rate) -> str:

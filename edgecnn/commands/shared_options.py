@@ -49,7 +49,7 @@ max_drop_option = click.option(
     default=0.5,
     show_default=True,
     metavar="POINTS",
-    help="Top-1 that int8 may lose, in percentage points.",
+    help="Top-1 that int8 may lose, in percentage points, beyond what chance explains (95 % interval).",
 )
 memory_option = click.option(
     "--memory/--no-memory", default=True, show_default=True, help="Measure memory, too."

@@ -23,6 +23,7 @@ from edgecnn.engines.choice import parse_choice
 from edgecnn.engines.suitability import unsuitable
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import DataError, GateError, UsageError
+from edgecnn.reports.missed import excused
 from edgecnn.reports.result import BadImage, Result, ResultFile, Variant
 from edgecnn.reports.result_file import encode_results, write_results
 from edgecnn.reports.variant import variant_of
@@ -97,7 +98,8 @@ class _Request:
     "--max-drop",
     type=FiniteRange(min=0),
     metavar="POINTS",
-    help="Exit with 3 if top-1 falls below the reference's by more than so many percentage points.",
+    help="Exit with 3 if top-1 falls below the reference's by more than so many percentage points, beyond "
+    "what chance explains (95 % interval).",
 )
 @click.option("--per-class", is_flag=True, help="Add a table of the classes.")
 @click.option("--skip-bad", is_flag=True, help="Exit with 0 although some images cannot be used.")
@@ -187,7 +189,7 @@ def _labels(source: LabelledImages, artifacts: list[Artifact], classes: Path | N
 
 
 def _judge(terminal: Terminal, results: tuple[Result, ...], *, skip_bad: bool) -> None:
-    """Name the bad images, and fail for them or for a gate that did not hold.
+    """Name the bad images and the drops that chance explains; fail for the former, or for a missed limit.
 
     Raises:
         DataError: images are bad and may not be.
@@ -198,6 +200,9 @@ def _judge(terminal: Terminal, results: tuple[Result, ...], *, skip_bad: bool) -
         terminal.warn(f"{image.key}: {image.reason}; left out.")
     if len(bad) > _NAMED:
         terminal.warn(f"{len(bad) - _NAMED} more images are left out; --json and -o list all.")
+    for result in results:
+        for sentence in excused(result):
+            terminal.note(f"Note: {result.variant.artifact} in {result.variant.engine}: {sentence}")
     failures = gate_failures(results)
     if bad and not skip_bad:
         images = "1 image" if len(bad) == 1 else f"{len(bad)} images"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgecnn.cache import cache_folder
 from edgecnn.commands.console import Column, Terminal
+from edgecnn.reports.counted import counted
 from edgecnn.reports.result import Accuracy, ClassAccuracy, Interval, Result, Variant
 
 __all__ = ["gate_failures", "print_validation"]
@@ -142,10 +143,6 @@ def _change(row: ClassAccuracy) -> float:
     return row.top1 - (row.reference_top1 or 0)
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def _notes(measured: Sequence[tuple[str, Result, Accuracy]]) -> list[str]:
     """What the tables do not say of themselves."""
     _, result, accuracy = measured[0]
@@ -154,11 +151,11 @@ def _notes(measured: Sequence[tuple[str, Result, Accuracy]]) -> list[str]:
         pace = result.pace
         notes.append(
             f"{accuracy.n} images of {accuracy.dataset.name} in {pace.seconds:.1f} s on "
-            f"{_counted(pace.workers, 'core')}: {pace.images_per_s:.0f} images/s "
+            f"{counted(pace.workers, 'core')}: {pace.images_per_s:.0f} images/s "
             "(in the table: without decoding)."
         )
     notes += [
-        f"{name} in {one.variant.engine}: {_counted(own.tied, 'tie')} for the first place; "
+        f"{name} in {one.variant.engine}: {counted(own.tied, 'tie')} for the first place; "
         "the lowest class index counts."
         for name, one, own in measured
         if own.tied

@@ -11,7 +11,7 @@ from edgecnn.bench import BenchPlan, run_bench
 from edgecnn.compare.accuracy import AccuracyPass, Contestant
 from edgecnn.compare.artifacts import made_artifact
 from edgecnn.compare.cells import Cell, Making, cells_of
-from edgecnn.compare.gates import drop_gate
+from edgecnn.compare.gates import quantisation_gate
 from edgecnn.compare.identity import identity
 from edgecnn.compare.plan import ComparePlan, Subject
 from edgecnn.compare.store import Store, key_of
@@ -211,7 +211,7 @@ class _Row:
     def _gates(self, cell: Cell, artifact: Artifact | None, accuracy: Accuracy | None) -> tuple[Gate, ...]:
         if artifact is None or cell.making is None:
             return ()
-        gate = drop_gate(artifact, accuracy, self.plan.max_drop)
+        gate = quantisation_gate(artifact, accuracy, self.plan.max_drop)
         return () if gate is None else (gate,)
 
     def _failed(self, cell: Cell, artifact: Artifact | None, reason: str) -> Result:

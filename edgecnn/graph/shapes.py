@@ -1,4 +1,4 @@
-"""Shapes and element types of a graph's values, inferred for one image."""
+"""Shapes and element types of a graph's values, inferred for one image or for several."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def images_per_run(model: onnx.ModelProto) -> int:
     return next((max(_first_dimension(value), 1) for value in _real_inputs(model.graph)), 1)
 
 
-def value_types(model: onnx.ModelProto) -> dict[str, ValueType]:
-    """Type and shape of every value of the main graph, by name, with a dynamic batch set to one image.
+def value_types(model: onnx.ModelProto, images: int = 1) -> dict[str, ValueType]:
+    """Type and shape of every value of the main graph, by name, with a dynamic batch set to ``images``.
 
     Uses ONNX's shape inference on a copy without the weights, so that size does not matter; operators of
     ONNX Runtime are replaced there by standard ones of the same shape. Values inside the bodies of ``If``
     and ``Loop`` are not included.
     """
-    skeleton = _skeleton(model)
+    skeleton = _skeleton(model, images)
     types = _inferred(skeleton)
     while not _complete(types, skeleton.graph) and _fold_shapes(skeleton, types):
         types = _inferred(skeleton)
@@ -148,10 +148,10 @@ def _evaluated(
     return np.asarray(result)
 
 
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+def _skeleton(model: onnx.ModelProto, images: int) -> onnx.ModelProto:
     """The graph with inputs in place of its large tensors."""
     graph = onnx.GraphProto(name=model.graph.name)
-    graph.input.extend(_for_one_image(model.graph))
+    graph.input.extend(_for_images(model.graph, images))
     for tensor in model.graph.initializer:
         if prod(tensor.dims) <= _LARGEST_SHAPE:
             graph.initializer.append(tensor)
@@ -178,15 +178,15 @@ def _real_inputs(graph: onnx.GraphProto) -> Iterator[ValueInfoProto]:
     return (value for value in graph.input if value.name not in initialised)
 
 
-def _for_one_image(graph: onnx.GraphProto) -> Iterator[ValueInfoProto]:
-    """The inputs, with 1 in place of a first dimension that is not fixed."""
+def _for_images(graph: onnx.GraphProto, images: int) -> Iterator[ValueInfoProto]:
+    """The inputs, with ``images`` in place of a first dimension that is not fixed."""
     initialised = {tensor.name for tensor in graph.initializer}
     for value in graph.input:
         copy = ValueInfoProto()
         copy.CopyFrom(value)
         dimensions = copy.type.tensor_type.shape.dim
         if value.name not in initialised and dimensions and dimensions[0].dim_value < 1:
-            dimensions[0].dim_value = 1
+            dimensions[0].dim_value = images
         yield copy
 
 

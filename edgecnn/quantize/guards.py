@@ -13,10 +13,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, version_converter
 
+from edgecnn.artifact import graph_input
 from edgecnn.data import LabelledImages, image_hashes
 from edgecnn.errors import DataError, QuantizationError
 from edgecnn.graph.index import GraphIndex, opset_version
 from edgecnn.graph.reading import half_constants
+from edgecnn.graph.shapes import value_types
+from edgecnn.quantize.sessions import Session
+from edgecnn.spec import ModelSpec
 
 __all__ = [
     "FEW_IMAGES",
@@ -24,6 +28,7 @@ __all__ = [
     "at_most_opset",
     "check_calibration",
     "require_disjoint",
+    "require_fitting_batch",
     "require_float",
     "require_quantisable",
 ]
@@ -76,6 +81,40 @@ def require_float(model: onnx.ModelProto, path: Path) -> None:
             f"{path} is not in float32: {len(half)} of its constants are in {kind}, such as {name!r}.",
             "Give the float32 model that it was made from: its weights have lost what int8 ranges need.",
         )
+
+
+def require_fitting_batch(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
+    """Refuse a graph that takes a fixed number of images where its spec says any: runs of others would fail.
+
+    It is fixed by its input, or further in, such as by a Reshape to the shape of its export's example.
+
+    Args:
+        model: the graph.
+        spec: what is said of it.
+        path: where it came from, for the message.
+
+    Raises:
+        QuantizationError: it is so.
+    """
+    tensor = graph_input(model)
+    size = tensor.shape[0] if tensor.shape else None
+    if spec.input.dynamic_batch and isinstance(size, int) and size > 0:
+        raise QuantizationError(
+            f"{path}: its input {tensor.name!r} is fixed to a batch of {size}, and its spec says any number.",
+            "Export it again with a dynamic batch ('edgecnn export NET --batch dynamic'; elsewhere, make "
+            "dimension 0 of input and output dynamic), or save it with a spec whose input and output say "
+            f"{size}.",
+        )
+    if spec.input.dynamic_batch:
+        _try_two_images(model, spec)
+
+
+def _try_two_images(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Run the model where its shapes, inferred for two images, come to another number of answers."""
+    output = value_types(model, images=2).get(model.graph.output[0].name)
+    sizes = [size for size in spec.input.shape[1:] if isinstance(size, int)]
+    if output is not None and output.shape and output.shape[0] != 2:
+        Session(model, threads=1).scores(np.zeros((2, *sizes), spec.input.dtype))
 
 
 def require_quantisable(model: onnx.ModelProto) -> None:

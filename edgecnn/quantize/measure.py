@@ -19,6 +19,7 @@ from edgecnn.quantize.goal import Drop
 from edgecnn.quantize.kernels import int8_mac_share, macs_by_node
 from edgecnn.quantize.settings import QuantizeSettings, Target
 from edgecnn.reports.label import label
+from edgecnn.reports.max_drop import drop_gate
 from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Ratio, Result, Variant
 from edgecnn.reports.variant import variant_of
 from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
@@ -197,8 +198,7 @@ def _gates(drop: Drop | None, speed: SpeedRatio | None, settings: QuantizeSettin
     """What its interval cannot tell from the limit holds."""
     gates = []
     if drop is not None:
-        held = min(drop.points, drop.ci95[0]) <= settings.max_drop
-        gates.append(Gate(name="max_drop", limit=settings.max_drop, value=drop.points, held=held))
+        gates.append(drop_gate(drop.points, drop.ci95, settings.max_drop))
     if speed is not None:
         held = speed_verdict(speed.ci95) != "not faster"
         gates.append(Gate(name="min_speedup", limit=1.0, value=speed.ratio, held=held))

@@ -14,7 +14,12 @@ from edgecnn.data import LabelledImages, map_labels, select, subset
 from edgecnn.errors import EngineUnavailableError, UsageError
 from edgecnn.graph.index import opset_version
 from edgecnn.graph.shapes import images_per_run
-from edgecnn.quantize.guards import check_calibration, require_disjoint, require_float
+from edgecnn.quantize.guards import (
+    check_calibration,
+    require_disjoint,
+    require_fitting_batch,
+    require_float,
+)
 from edgecnn.quantize.images import CalibrationImages
 from edgecnn.quantize.measure import Evaluation, Measured, measure
 from edgecnn.quantize.portability import Portability, check_portability
@@ -92,6 +97,7 @@ def quantize_artifact(
     require_float(model, artifact.path)
     _require_engine(settings)
     prepared = recipe.requires(model)
+    require_fitting_batch(prepared, artifact.spec, artifact.path)
     images = _calibration_images(artifact.spec, recipe, settings, sources, warn)
     evaluation = _evaluation(artifact.spec, images, sources, warn)
     work = Work(prepared, artifact.spec, settings, _named(prepared, settings.keep_float), images, observe)

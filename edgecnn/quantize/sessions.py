@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 
+from edgecnn.engines.ort_session import ERRORS
 from edgecnn.errors import QuantizationError
 
 __all__ = ["Images", "Session", "in_batches"]
@@ -79,7 +80,8 @@ class Session:
             ) from error
         source = self._session.get_inputs()[0]
         self._input: str = source.name
-        self._fixed: int | None = source.shape[0] if isinstance(source.shape[0], int) else None
+        first = source.shape[0]  # some exporters write 0 or -1 for any batch
+        self._fixed: int | None = first if isinstance(first, int) and first > 0 else None
         self.outputs: tuple[str, ...] = tuple(value.name for value in self._session.get_outputs())
 
     def run(
@@ -91,18 +93,50 @@ class Session:
         """The outputs ``names``, or all, for any number of images; ``others`` are further inputs by name.
 
         A model that is fixed to a batch runs in pieces of it, the last one filled up with its last image.
+
+        Raises:
+            QuantizationError: ONNX Runtime fails: the graph may be for one image though its input is for any.
         """
         if names is not None and not names:
             return []  # ONNX Runtime takes an empty list for all
         wanted = None if names is None else list(names)
         size = self._fixed or len(images)
         parts: list[list[NDArray[np.float32]]] = [
-            self._session.run(wanted, {self._input: _filled(piece, size), **(others or {})})
-            for piece in in_batches(images, size)
+            self._run(wanted, _filled(piece, size), others or {}) for piece in in_batches(images, size)
         ]
         if len(parts) == 1 and size == len(images):
             return parts[0]
         return [np.concatenate(values)[: len(images)] for values in zip(*parts, strict=True)]
+
+    def _run(
+        self, names: list[str] | None, images: Images, others: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[np.float32]]:
+        try:
+            return list(self._session.run(names, {self._input: images, **others}))
+        except ERRORS as error:
+            raise self._failure(images, others, error) from error
+
+    def _failure(
+        self, images: Images, others: Mapping[str, NDArray[Any]], error: Exception
+    ) -> QuantizationError:
+        if len(images) > 1 and self._fixed is None and self._takes(images[:1], others):
+            return QuantizationError(
+                f"The model takes one image and fails on {len(images)}, though its input {self._input!r} is "
+                "for any: its graph is fixed to a batch of 1 further in, such as by a Reshape.",
+                "Export it again with a dynamic batch in all of the graph, or with a batch of 1 in its "
+                "input, too: then it runs one image at a time.",
+            )
+        return QuantizationError(
+            f"ONNX Runtime fails to run the model: {' '.join(str(error).split())}",
+            "Check it with 'edgecnn inspect', or export it again with another --opset.",
+        )
+
+    def _takes(self, images: Images, others: Mapping[str, NDArray[Any]]) -> bool:
+        try:
+            self._session.run(None, {self._input: images, **others})
+        except ERRORS:
+            return False
+        return True
 
     def scores(self, images: Images, others: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
         """(N, classes): the first output for any number of images."""

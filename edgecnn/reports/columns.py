@@ -9,6 +9,7 @@ from edgecnn.reports.label import file_precision
 from edgecnn.reports.limits import MEGABYTE
 from edgecnn.reports.missed import missed
 from edgecnn.reports.one_line import one_line
+from edgecnn.reports.percentiles import Percentile, latency_interval, percentile_text
 from edgecnn.reports.rows import Row
 
 __all__ = ["COLUMNS", "SUMMARY", "Cell", "Column", "cell_text", "filled"]
@@ -88,12 +89,20 @@ def _interval(part: str, name: str, end: int) -> Callable[[Row], Cell]:
     return read
 
 
-def _latency_interval(name: str, end: int) -> Callable[[Row], Cell]:
-    def read(row: Row) -> Cell:
-        interval = getattr(getattr(row.result.latency_ms, "ci95", None), name, None)
-        return None if interval is None else float(interval[end])
+def _latency_interval(name: Percentile) -> tuple[Column, Column]:
+    """Both ends of the 95 % interval of a percentile."""
 
-    return read
+    def end(at: int) -> Callable[[Row], Cell]:
+        def read(row: Row) -> Cell:
+            interval = latency_interval(row.result, name)
+            return None if interval is None else float(interval[at])
+
+        return read
+
+    return (
+        Column(f"latency_{name}_ci95_low_ms", f"{percentile_text(name)} low", end(0), 2),
+        Column(f"latency_{name}_ci95_high_ms", f"{percentile_text(name)} high", end(1), 2),
+    )
 
 
 def _stage(name: str) -> Column:
@@ -149,12 +158,13 @@ _DETAIL = (
     Column("top1_ci95_high_percent", "top-1 high", _interval("accuracy", "top1_ci95", 1), 2),
     Column("top5_percent", "top-5 %", _field("accuracy", "top5"), 2),
     Column("mcnemar_p", "McNemar p", _field("accuracy", "mcnemar_p"), 3),
-    Column("latency_p50_ci95_low_ms", "p50 low", _latency_interval("p50", 0), 2),
-    Column("latency_p50_ci95_high_ms", "p50 high", _latency_interval("p50", 1), 2),
-    Column("latency_p90_ci95_low_ms", "p90 low", _latency_interval("p90", 0), 2),
-    Column("latency_p90_ci95_high_ms", "p90 high", _latency_interval("p90", 1), 2),
+    *_latency_interval("p50"),
+    *_latency_interval("p90"),
     Column("latency_p95_ms", "p95 ms", _field("latency_ms", "p95"), 2),
+    *_latency_interval("p95"),
+    *_latency_interval("p99"),
     Column("latency_p99_9_ms", "p99.9 ms", _field("latency_ms", "p99_9"), 2),
+    *_latency_interval("p99_9"),
     Column("jitter_ms", "jitter ms", _field("latency_ms", "jitter"), 3),
     *(_stage(name) for name in ("preprocess", "copy", "run", "postprocess")),
     _memory("runtime", "runtime MB", "Once the library was imported."),

@@ -356,7 +356,7 @@ class Gate:
         name: the option without its dashes, such as "max_drop".
         limit: as given.
         value: as measured, in the unit of the limit.
-        held: whether the value is within the limit.
+        held: whether the value is within the limit, or beyond it by no more than chance explains.
     """
 
     name: str

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.timing.order_statistics import Interval, nearest_rank, quantile_interval
+from edgecnn.timing.order_statistics import Interval, nearest_rank, quantile_interval, quantile_ranks
 
-__all__ = ["SHARES", "LatencySummary", "Percentile", "summarise"]
+__all__ = ["SHARES", "LatencySummary", "Percentile", "enough_samples", "summarise"]
 
 #: The percentiles that are told, as shares.
 SHARES = (0.50, 0.90, 0.95, 0.99, 0.999)
+
+#: From this share on, a percentile is told only with its interval: a few samples of a run that is thousands
+#: long would stand for it, and people take the tail's figure at its word.
+_TAIL = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Percentile:
 
     Attributes:
         value: in the unit of the samples; None where fewer than one sample would be expected above it, so
-            that the highest sample would stand for it.
+            that the highest sample would stand for it, and of p99.9 also where it has no interval.
         ci95: its 95 % interval; None where an end would lie beyond the samples.
     """
 
@@ -46,6 +50,20 @@ class LatencySummary:
     percentiles: dict[float, Percentile]
     jitter: float | None
     quantiles: tuple[float, ...]
+
+
+def enough_samples(count: int, share: float) -> bool:
+    """Whether ``count`` samples tell the ``share`` percentile, if they do not depend on each other.
+
+    One is to be expected above it; above p99.9 the upper end of its interval, which takes 3,688.
+
+    Args:
+        count: at least 1.
+        share: between 0 and 1, both excluded.
+    """
+    if share >= _TAIL:
+        return None not in quantile_ranks(count, share)
+    return round(count * (1 - share), 9) >= 1
 
 
 def summarise(samples: NDArray[np.float64]) -> LatencySummary:
@@ -80,6 +98,9 @@ def summarise(samples: NDArray[np.float64]) -> LatencySummary:
 
 def _percentile(samples: NDArray[np.float64], ordered: NDArray[np.float64], share: float) -> Percentile:
     count = len(ordered)
-    if round(count * (1 - share), 9) < 1:
+    if not enough_samples(count, share):
         return Percentile(None, None)
-    return Percentile(float(ordered[nearest_rank(count, share) - 1]), quantile_interval(samples, share))
+    ci95 = quantile_interval(samples, share)
+    if ci95 is None and share >= _TAIL:
+        return Percentile(None, None)
+    return Percentile(float(ordered[nearest_rank(count, share) - 1]), ci95)

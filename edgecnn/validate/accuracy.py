@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.data import LabelledImages
-from edgecnn.reports.result import Accuracy, ClassAccuracy, Flip, Flips, Gate, Interval, Variant
+from edgecnn.reports.result import Accuracy, ClassAccuracy, Flip, Flips, Interval, Variant
 from edgecnn.statistics import decibel, mcnemar_exact, wilson_interval
 from edgecnn.validate.evaluation import Evaluation, Predictions
 
-__all__ = ["accuracy_of", "class_accuracies", "compared", "max_drop_gate"]
+__all__ = ["accuracy_of", "class_accuracies", "compared"]
 
 
 def accuracy_of(evaluation: Evaluation, predictions: Predictions, classes: int) -> Accuracy:
@@ -80,20 +80,6 @@ def class_accuracies(
         )
         for index in np.flatnonzero(counts)
     )
-
-
-def max_drop_gate(accuracy: Accuracy, limit: float) -> Gate:
-    """Whether top-1 fell below the reference's by at most ``limit`` percentage points.
-
-    Computed from the flips: the difference of two rounded percentages may miss a limit that it equals.
-
-    Args:
-        accuracy: compared with a reference.
-        limit: in percentage points.
-    """
-    assert accuracy.flips is not None, "a drop is relative to a reference"
-    drop = 100 * (accuracy.flips.lost - accuracy.flips.gained) / accuracy.n
-    return Gate(name="max_drop", limit=limit, value=drop, held=drop <= limit)
 
 
 def _share(hits: NDArray[np.bool_]) -> tuple[float, Interval]:

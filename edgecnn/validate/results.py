@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from edgecnn.data import LabelledImages, fingerprint
 from edgecnn.data.subset import select
 from edgecnn.engines import Engine
-from edgecnn.reports.result import Accuracy, Dataset, Pace, Result, Variant
-from edgecnn.validate.accuracy import accuracy_of, class_accuracies, compared, max_drop_gate
+from edgecnn.reports.max_drop import paired_drop_gate
+from edgecnn.reports.result import Accuracy, Dataset, Gate, Pace, Result, Variant
+from edgecnn.validate.accuracy import accuracy_of, class_accuracies, compared
 from edgecnn.validate.evaluation import Evaluation, PassSettings, Predictions
 
 __all__ = ["Wanted", "measured_results"]
@@ -22,7 +23,8 @@ class Wanted:
     Attributes:
         paired: whether the first variant is the reference of the others.
         per_class: whether to make the table of classes.
-        max_drop: how many percentage points of top-1 below the reference are allowed; None for any.
+        max_drop: how many percentage points of top-1 below the reference are allowed, what chance explains
+            not counted; None for any.
     """
 
     paired: bool = False
@@ -74,9 +76,13 @@ class _Report:
         if reference is not None and predictions is reference[1]:
             reference = None
         accuracy = self._accuracy(engine.spec.classes, predictions, reference)
+        pace = self._pace(engine, predictions)
+        return Result(variant=variant, accuracy=accuracy, pace=pace, gates=self._gates(accuracy))
+
+    def _gates(self, accuracy: Accuracy) -> tuple[Gate, ...]:
         limit = self.wanted.max_drop
-        gates = () if limit is None or reference is None else (max_drop_gate(accuracy, limit),)
-        return Result(variant=variant, accuracy=accuracy, pace=self._pace(engine, predictions), gates=gates)
+        gate = None if limit is None else paired_drop_gate(accuracy, limit)
+        return () if gate is None else (gate,)
 
     def _accuracy(
         self,

@@ -40,6 +40,8 @@ def test_the_table_tells_what_became_of_each_request(serve: Serve, payload: str)
     assert done.exit_code == 0, done.output
     (row,) = [line for line in done.stdout.splitlines() if "accepted" in line]
     assert " 40 " in row
+    assert "Accepted, 95 % intervals in ms: p50 " in done.stdout
+    assert "p99 " not in done.stdout.partition("intervals")[2], "40 requests do not tell it"
     assert "40 requests in" in done.stdout
     assert f"m: closed loop of 2 clients, {payload} requests of" in done.stderr
     route = "/v1/predict/m" if payload in {"jpeg", "uint8"} else "/v2/models/m/infer"
@@ -164,6 +166,10 @@ def test_what_cannot_be_written_is_told_before_the_load(serve: Serve, tmp_path: 
     done = _load(serve(behaviour), "--requests", 1, "-o", tmp_path / "file" / "load.csv")
     assert done.exit_code == 1
     assert "cannot be written" in done.stderr
+    assert "another place with -o" in done.stderr
+    done = _load(serve(behaviour), "--requests", 1, "--plot", tmp_path)
+    assert done.exit_code == 1
+    assert "it is a folder. Choose another place with --plot" in " ".join(done.stderr.split())
     done = _load(serve(behaviour), "--requests", 1, "--plot", tmp_path / "load.gif")
     assert done.exit_code == 1
     assert ".png or .svg" in done.stderr

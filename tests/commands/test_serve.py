@@ -324,6 +324,9 @@ def test_loading_a_file_that_is_broken_is_the_callers_fault_and_changes_nothing(
             assert refused.status_code == 400
             assert "colours.onnx is not" in refused.json()["error"]
             assert "The one before goes on." in refused.json()["error"]
+        counted = httpx.get(f"{told['url']}/metrics").text
+        assert 'edgecnn_refusals_total{model="colours",reason="load_failed"} 2.0' in counted
+        assert 'reason="malformed"' not in counted
         assert httpx.post(load.format("nothing")).status_code == 404
         for _ in range(4):
             answer = httpx.post(f"{told['url']}/v1/predict", content=_png((0, 255, 0)))

@@ -26,10 +26,12 @@ from edgecnn.quantize.guards import (
     at_most_opset,
     check_calibration,
     require_disjoint,
+    require_fitting_batch,
     require_float,
     require_quantisable,
 )
 from edgecnn.quantize.weights_only import quantize_weights
+from edgecnn.spec import ModelSpec, Preprocess, WeightsId
 from edgecnn.weights import load_network
 from tests.quantize.running import answers
 
@@ -75,6 +77,37 @@ def test_quantised_models_are_refused_with_what_was_found(model: onnx.ModelProto
         require_float(quantize_dynamically(model), PATH)
     with pytest.raises(QuantizationError, match="1 of its weights are stored as integers"):
         require_float(quantize_weights(model), PATH)
+
+
+def _spec(model: onnx.ModelProto) -> ModelSpec:
+    return ModelSpec(
+        network="small",
+        classes=("cat", "dog"),
+        input=graph_input(model),
+        output=graph_output(model),
+        preprocess=Preprocess(resize=None, crop=(8, 8)),
+        weights=WeightsId(kind="unknown", name="none"),
+    )
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_fixed_batch_under_a_spec_of_any_is_refused(model: onnx.ModelProto, size: int) -> None:
+    dynamic = _spec(model)
+    require_fitting_batch(model, dynamic, PATH)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size
+    words = rf"model\.onnx: its input 'x' is fixed to a batch of {size}, and its spec says any number"
+    with pytest.raises(QuantizationError, match=words) as caught:
+        require_fitting_batch(model, dynamic, PATH)
+    assert "--batch dynamic" in caught.value.remedy
+    assert f"say {size}" in caught.value.remedy
+    require_fitting_batch(model, _spec(model), PATH)
+
+
+@pytest.mark.parametrize("unknown", [0, -1])
+def test_some_exporters_write_a_number_for_any_batch(model: onnx.ModelProto, unknown: int) -> None:
+    dynamic = _spec(model)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = unknown
+    require_fitting_batch(model, dynamic, PATH)
 
 
 @pytest.mark.parametrize("kind", ["QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulNBits"])

@@ -41,3 +41,25 @@ def test_a_model_that_the_runtime_refuses() -> None:
     with pytest.raises(QuantizationError, match="NoSuchOperator") as caught:
         Session(broken, threads=1)
     assert "edgecnn inspect" in caught.value.remedy
+
+
+def reshaping(to: str) -> onnx.ModelProto:
+    """As :func:`model`, with a Reshape to ``to`` within, and an input of any batch."""
+    graph = onnx.parser.parse_graph(
+        f"inner (float[n, 1, 2, 2] x) => (float[m, 4] y) <int64[2] shape = {to}> {{ y = Reshape(x, shape) }}"
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+
+
+def test_a_batch_that_is_fixed_within_the_graph_is_told() -> None:
+    session = Session(reshaping("{1, 4}"), threads=1)
+    images = np.zeros((4, 1, 2, 2), np.float32)
+    assert session.run(images[:1])[0].shape == (1, 4)
+    with pytest.raises(QuantizationError, match="takes one image and fails on 4, though its") as caught:
+        session.scores(images)
+    assert "dynamic batch" in caught.value.remedy
+
+
+def test_a_model_that_fails_on_anything_says_why() -> None:
+    with pytest.raises(QuantizationError, match=r"fails to run the model: .*[Rr]eshape"):
+        Session(reshaping("{-1, 3}"), threads=1).run(np.zeros((2, 1, 2, 2), np.float32))

@@ -97,7 +97,7 @@ def latency_of(median: float, rng: np.random.Generator) -> LatencyMs:
         p95=p95,
         p99=p99,
         p99_9=p99_9,
-        ci95=PercentilesCi95(p50=(p50 * 0.997, p50 * 1.003), p90=near),
+        ci95=PercentilesCi95(p50=(p50 * 0.997, p50 * 1.003), p90=near, p99_9=(p99, p99_9 * 1.05)),
         jitter=0.01 * median,
         quantiles=quantiles,
         samples=4000,

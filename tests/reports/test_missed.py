@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgecnn.reports.missed import missed
+from edgecnn.reports.missed import excused, missed
 from edgecnn.reports.result import Gate, Result, Variant
 
 
@@ -29,3 +29,14 @@ def test_a_limit_that_did_not_hold_is_told_and_one_that_did_is_not(
         Gate(name=name, limit=1.5, value=1.0, held=True),
     )
     assert missed(Result(variant=variant(), gates=gates)) == (sentence,)
+
+
+def test_a_drop_that_chance_explains_is_told_apart(variant: Callable[..., Variant]) -> None:
+    gates = (
+        Gate(name="max_drop", limit=0.5, value=2.0, held=True),
+        Gate(name="max_drop", limit=0.5, value=0.5, held=True),
+        Gate(name="max_drop", limit=0.5, value=3.0, held=False),
+        Gate(name="min_speedup", limit=1.0, value=2.0, held=True),
+    )
+    (sentence,) = excused(Result(variant=variant(), gates=gates))
+    assert sentence.startswith("top-1 is 2.00 points lower, more than the 0.5 allowed, but within chance")

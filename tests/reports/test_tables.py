@@ -34,6 +34,12 @@ def test_the_csv_holds_full_precision_with_units_in_its_header(comparison: Resul
     assert source.memory_bytes is not None
     assert source.memory_bytes.peak is not None
     assert float(first["latency_p90_ms"]) == source.latency_ms.p90
+    intervals = source.latency_ms.ci95
+    assert intervals is not None
+    assert intervals.p99_9 is not None
+    ends = [float(first[f"latency_p99_9_ci95_{end}_ms"]) for end in ("low", "high")]
+    assert ends == list(intervals.p99_9)
+    assert first["latency_p99_ci95_low_ms"] == "", "which nobody gave"
     assert float(first["memory_peak_mb"]) == source.memory_bytes.peak / 1e6
     assert first["scenario"] == "single"
 

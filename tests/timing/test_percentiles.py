@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgecnn.timing.dependence import correlation_time, mean_interval
 from edgecnn.timing.fake import FakeTime
 from edgecnn.timing.order_statistics import median_interval, nearest_rank, quantile_ranks
-from edgecnn.timing.percentiles import SHARES, summarise
+from edgecnn.timing.percentiles import SHARES, enough_samples, summarise
 from edgecnn.timing.rounds import CallSlice
 
 Samples = NDArray[np.float64]
@@ -157,6 +157,7 @@ def test_a_summary_is_in_order_and_made_of_samples(values: list[float]) -> None:
         (10, {0.5, 0.9}, {0.5}),
         (100, {0.5, 0.9, 0.95, 0.99}, {0.5, 0.9, 0.95}),
         (999, {0.5, 0.9, 0.95, 0.99}, {0.5, 0.9, 0.95, 0.99}),
+        (3000, {0.5, 0.9, 0.95, 0.99}, {0.5, 0.9, 0.95, 0.99}),  # p99.9 is told with its interval, or not
         (4000, {0.5, 0.9, 0.95, 0.99, 0.999}, {0.5, 0.9, 0.95, 0.99, 0.999}),
     ],
 )
@@ -167,6 +168,29 @@ def test_too_few_samples_give_no_percentile_or_no_interval(
     found = summarise(1 + np.arange(count, dtype=np.float64) * 0.6180339887 % 1)
     assert {share for share, each in found.percentiles.items() if each.value is not None} == told
     assert {share for share, each in found.percentiles.items() if each.ci95 is not None} == bounded
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "enough"),
+    [
+        (9, 0.9, False),
+        (10, 0.9, True),
+        (99, 0.99, False),
+        (100, 0.99, True),
+        (3687, 0.999, False),
+        (3688, 0.999, True),
+    ],
+)
+def test_how_many_samples_tell_a_percentile(count: int, share: float, enough: bool) -> None:
+    assert enough_samples(count, share) == enough
+
+
+def test_dependent_samples_do_not_tell_the_highest_percentile() -> None:
+    samples = np.random.default_rng(0).random(6000)  # enough of them, were they independent
+    samples[2000:2012] += 10  # one burst, and not twelve slow queries
+    found = summarise(samples).percentiles
+    assert found[0.999].value is None
+    assert found[0.99].value is not None
 
 
 def test_jitter_is_the_change_from_one_to_the_next() -> None:

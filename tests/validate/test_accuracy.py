@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from edgecnn.data.arrays import ArrayImages
 from edgecnn.reports.result import Accuracy, Flip, Flips, Variant
 from edgecnn.statistics import mcnemar_exact, wilson_interval
 from edgecnn.validate import Difference, Evaluation, Predictions
-from edgecnn.validate.accuracy import accuracy_of, class_accuracies, compared, max_drop_gate
+from edgecnn.validate.accuracy import accuracy_of, class_accuracies, compared
 
 REFERENCE = Variant(network="n", artifact="r.onnx", sha256="0", precision="fp32", engine="ort")
 LABELS = [0, 0, 1, 1, 2, 2, 2, 2]
@@ -82,17 +80,3 @@ def test_classes_without_an_image_are_left_out_of_the_table() -> None:
     ]
     alone = class_accuracies(EVALUATION, _predictions(OWN), None, names)
     assert [row.reference_top1 for row in alone] == [None] * 3
-
-
-@pytest.mark.parametrize(
-    ("gained", "lost", "limit", "held"),
-    [(0, 10, 1.0, True), (0, 11, 1.0, False), (0, 3, 0.3, True), (5, 0, 0.0, True), (2, 5, 0.29, False)],
-)
-def test_a_drop_that_equals_its_limit_holds(gained: int, lost: int, limit: float, held: bool) -> None:
-    # 80.7 - 79.7 is more than 1 in floating point; the gate counts flips instead.
-    accuracy = replace(
-        Accuracy(n=1000, top1=0.0, top1_ci95=(0.0, 1.0)), flips=Flips(gained=gained, lost=lost)
-    )
-    gate = max_drop_gate(accuracy, limit)
-    assert (gate.name, gate.limit, gate.held) == ("max_drop", limit, held)
-    assert gate.value == pytest.approx((lost - gained) / 10)

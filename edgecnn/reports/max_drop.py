@@ -1,0 +1,36 @@
+"""The rule of --max-drop, the same for quantize, compare and validate: what chance explains is no failure."""
+
+from __future__ import annotations
+
+from edgecnn.reports.result import Accuracy, Gate, Interval
+from edgecnn.statistics import paired_drop_interval
+
+__all__ = ["drop_gate", "paired_drop_gate"]
+
+
+def drop_gate(points: float, ci95: Interval, limit: float) -> Gate:
+    """The gate on a drop of top-1: it holds where the drop, or its 95 % interval, reaches down to the limit.
+
+    Args:
+        points: percentage points below the reference; negative where top-1 went up.
+        ci95: their interval.
+        limit: in percentage points.
+    """
+    # Beside the interval, which leans towards no drop: one that is within the limit holds in any case.
+    return Gate(name="max_drop", limit=limit, value=points, held=min(points, ci95[0]) <= limit)
+
+
+def paired_drop_gate(accuracy: Accuracy, limit: float) -> Gate | None:
+    """The gate on the drop against the reference of ``accuracy``, image by image; None without a reference.
+
+    Computed from the flips: the difference of two rounded percentages may miss a limit that it equals.
+
+    Args:
+        accuracy: of the variant.
+        limit: in percentage points.
+    """
+    if accuracy.flips is None:
+        return None
+    gained, lost, n = accuracy.flips.gained, accuracy.flips.lost, accuracy.n
+    low, high = paired_drop_interval(gained, lost, n)
+    return drop_gate(100 * (lost - gained) / n, (100 * low, 100 * high), limit)
