@@ -30,6 +30,9 @@ MEBIBYTE = 2**20
 WEIGHTS = 32 * MEBIBYTE
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """(N, 1, 8, 8) float32 to (N, 2), through a matrix of 32 MiB."""

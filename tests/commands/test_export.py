@@ -26,6 +26,7 @@ def test_export_prints_what_it_wrote(tmp_path: Path) -> None:
     assert open_artifact(path).spec.weights.name == "seed=3"
 
 
+@pytest.mark.slow
 def test_json_spec_and_classes(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("cat\ndog\n")
@@ -65,6 +66,7 @@ def test_bad_input(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_spec_that_cannot_be_written_is_named_and_the_model_is_there(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     arguments = ("squeezenet1_1", "--weights", "random", "--size", "32", "-o", path)

@@ -37,6 +37,7 @@ def test_every_form_keeps_the_contract(form: str, forms: dict[str, str]) -> None
     assert open_source(forms[form]).classes == ("cat", "dog")
 
 
+@pytest.mark.slow
 @needs_sklearn
 def test_digits_keep_the_contract() -> None:
     assert_contract(open_source("digits"))

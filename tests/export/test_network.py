@@ -87,12 +87,14 @@ def test_the_artifact_answers_as_pytorch_and_carries_its_spec(
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
 
 
+@pytest.mark.slow
 def test_a_fixed_batch(network: Network, tmp_path: Path) -> None:
     artifact = export_network(network, replace(SMALL, batch=3), tmp_path / "m.onnx")
     assert artifact.spec.input.shape == (3, 3, 32, 32)
     assert artifact.spec.output.shape == (3, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [18, 20])
 def test_the_opset_is_what_was_asked_for(network: Network, opset: int, tmp_path: Path) -> None:
     export_network(network, replace(SMALL, opset=opset), tmp_path / "m.onnx")
@@ -111,6 +113,7 @@ def test_a_wrong_export_fails_names_the_layer_and_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("broken_exporter")
 def test_a_wrong_export_leaves_no_file(network: Network, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="No file was written"):
@@ -118,6 +121,7 @@ def test_a_wrong_export_leaves_no_file(network: Network, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_file(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +138,7 @@ def test_a_full_disk_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing_behind(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,12 +151,14 @@ def test_an_interrupt_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made(network: Network, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="another place with -o"):
         export_network(network, SMALL, tmp_path / "file" / "m.onnx")
 
 
+@pytest.mark.slow
 def test_weights_that_answer_nan(network: Network, tmp_path: Path) -> None:
     broken = load_network(network.card, "random", seed=2)
     with torch.no_grad():

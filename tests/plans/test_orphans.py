@@ -18,7 +18,7 @@ from tests.plans.test_build import left_in
 
 Install = Callable[..., ModuleType]
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
 
 #: The command with a GPU that is not there.
 _COMMAND = """

@@ -113,6 +113,7 @@ def test_a_cached_plan_is_built_once(tiny: Artifact, fake_tensorrt: Install, tmp
     assert other.path != first.path
 
 
+@pytest.mark.slow
 def test_another_gpu_or_model_gets_a_plan_of_its_own(
     tiny: Artifact, fake_tensorrt: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_another_gpu_or_model_gets_a_plan_of_its_own(
     assert third.path not in (first.path, second.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["plan", "sidecar"])
 def test_a_damaged_cache_is_built_again(damage: str, tiny: Artifact, fake_tensorrt: Install) -> None:
     fake_tensorrt()

@@ -279,6 +279,7 @@ def test_ranges_are_measured_once(artifact: Artifact, place: Path, cache: Path) 
     assert {file.name: file.stat().st_mtime_ns for file in cache.iterdir()} == files
 
 
+@pytest.mark.slow
 def test_other_images_models_and_preprocessing_are_measured_anew(
     artifact: Artifact, place: Path, cache: Path, save: Callable[..., Artifact]
 ) -> None:

@@ -109,6 +109,8 @@ def _allowed() -> list[object]:
             needed = {"openvino": ["openvino"]}.get(target, []) + (["nncf"] if recipe == "nncf" else [])
             missing = [name for name in needed if find_spec(name) is None]
             marks = [pytest.mark.skip(reason=f"{', '.join(missing)} not installed")] if missing else []
+            if target == "openvino":
+                marks.append(pytest.mark.slow)
             found.append(pytest.param(recipe, target, marks=marks, id=f"{recipe}-{target}"))
     return found
 

@@ -61,6 +61,7 @@ def test_it_learns_and_writes_what_it_says(tmp_path: Path, data: TrainData, obse
     assert sorted(path.name for path in output.parent.iterdir()) == ["net.curve.png", "net.pt"]
 
 
+@pytest.mark.slow
 def test_the_accuracy_is_that_of_the_deployed_network(tmp_path: Path, data: TrainData, observer: Any) -> None:
     card, output = find_card("cifar_resnet20"), tmp_path / "net.pt"
     result = train_network(card, replace(RESNET, epochs=1), data, output, observer)
@@ -73,6 +74,7 @@ def test_the_accuracy_is_that_of_the_deployed_network(tmp_path: Path, data: Trai
     assert 100 * right / len(data.val) == result.best_top1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(tmp_path: Path, data: TrainData, recorder: Any) -> None:
     card = find_card("lenet5")
     settings = replace(LENET, augment="mixup", epochs=2)
@@ -110,6 +112,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert not (tmp_path / "parts.last.pt").exists()
 
 
+@pytest.mark.slow
 def test_only_the_same_run_is_resumed(tmp_path: Path, data: TrainData, recorder: Any) -> None:
     card, output = find_card("lenet5"), tmp_path / "net.pt"
     with pytest.raises(KeyboardInterrupt):
@@ -132,6 +135,7 @@ def test_nothing_to_resume(tmp_path: Path, data: TrainData, observer: Any) -> No
         train_network(find_card("lenet5"), LENET, data, tmp_path / "net.pt", observer, resume=True)
 
 
+@pytest.mark.slow
 def test_head_only_keeps_the_body_bit_for_bit(tmp_path: Path, data: TrainData, recorder: Any) -> None:
     card, given, tuned = find_card("cifar_resnet20"), tmp_path / "given.pt", tmp_path / "tuned.pt"
     train_network(card, replace(RESNET, epochs=1), data, given, recorder())
@@ -142,6 +146,7 @@ def test_head_only_keeps_the_body_bit_for_bit(tmp_path: Path, data: TrainData, r
     assert changed == {"linear.weight", "linear.bias"}
 
 
+@pytest.mark.slow
 def test_training_stops_when_nothing_gets_better(
     tmp_path: Path, data: TrainData, observer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +164,7 @@ def _scripted(monkeypatch: pytest.MonkeyPatch, top1: list[float]) -> Iterator[fl
     return scores
 
 
+@pytest.mark.slow
 def test_equal_accuracy_is_decided_by_the_loss(tmp_path: Path, data: TrainData, observer: Any) -> None:
     settings = replace(LENET, epochs=2)
     first, second = train_network(find_card("lenet5"), settings, data, tmp_path / "n.pt", observer).history
@@ -174,6 +180,7 @@ def test_a_diverging_run_says_what_to_do(tmp_path: Path, data: TrainData, observ
     assert "--lr 1e+29" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_a_last_batch_of_one_image_is_left_out(
     tmp_path: Path, bars: Callable[..., ArrayImages], observer: Any
 ) -> None:
@@ -189,6 +196,7 @@ def test_a_size_that_the_network_does_not_take(tmp_path: Path, data: TrainData, 
         train_network(find_card("lenet5"), replace(LENET, size=(40, 40)), data, tmp_path / "n.pt", observer)
 
 
+@pytest.mark.slow
 def test_images_that_do_not_fit_in_memory_train_alike(
     tmp_path: Path, data: TrainData, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
