@@ -239,7 +239,7 @@ def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> N
             workers=server.workers,
             host=server.host,
             port=server.port,
-            tls=server.tls_certificate is not None,
+            tls_files=_tls_files(server),
             event_loop="uvloop:new_event_loop" if _has_uvloop() else "asyncio:new_event_loop",
             drain_s=server.drain_s,
         )
@@ -255,6 +255,13 @@ def _supervise(config: ServingConfig, terminal: Terminal, *, verbose: bool) -> N
             f"{server.drain_s:g} s (--drain-s) were over."
         )
         raise click.exceptions.Exit(1)
+
+
+def _tls_files(server: ServerSettings) -> tuple[Path, Path] | None:
+    """What the supervisor itself refuses with; that one of the two is missing its workers say."""
+    if server.tls_certificate is None or server.tls_key is None:
+        return None
+    return Path(server.tls_certificate), Path(server.tls_key)
 
 
 def _announce(

@@ -219,10 +219,10 @@ async def run_worker(channel: WorkerChannel, document: Mapping[str, Any]) -> Non
     try:
         if told.grpc_port is not None:
             await parts.listen_grpc(told.grpc_port, shared=True)
-        await service.start(strict=told.config.repository is None)
-        _settle_memory()
-        channel.ready()
-        await channel.stopping.wait()
+        if await _started(service, channel.stopping, strict=told.config.repository is None):
+            _settle_memory()
+            channel.ready()
+            await channel.stopping.wait()
     finally:
         await parts.stop()
         sampling.cancel()

@@ -12,6 +12,7 @@ __all__ = [
     "BadRequestError",
     "DeadlineError",
     "ForbiddenError",
+    "LoadFailedError",
     "MethodNotAllowedError",
     "NotFoundError",
     "OverloadedError",
@@ -51,6 +52,12 @@ class BadRequestError(RequestError):
     """The request is malformed, or does not fit the model."""
 
     status, reason = 400, "malformed"
+
+
+class LoadFailedError(RequestError):
+    """A model that a client wants loaded does not load; Triton answers 400, too."""
+
+    status, reason = 400, "load_failed"
 
 
 class UnauthorizedError(RequestError):
@@ -149,7 +156,7 @@ class DeadlineError(RequestError):
 
 #: What a client can be told that asks for models to be loaded or unloaded, by status.
 _OF_CLIENTS: dict[object, type[RequestError]] = {
-    each.status: each for each in (BadRequestError, NotFoundError)
+    each.status: each for each in (LoadFailedError, NotFoundError)
 }
 
 

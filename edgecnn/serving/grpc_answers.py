@@ -10,6 +10,7 @@ from edgecnn.serving.faults import (
     BadRequestError,
     DeadlineError,
     ForbiddenError,
+    LoadFailedError,
     NotFoundError,
     OverloadedError,
     RequestError,
@@ -28,6 +29,7 @@ FAILURE: Final = ServerFailureError("The server failed on this request.", "Its l
 #: RESOURCE_EXHAUSTED may be tried again, and too large a request is too large again.
 _STATUS: Final[dict[type[RequestError], grpc.StatusCode]] = {
     BadRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    LoadFailedError: grpc.StatusCode.INVALID_ARGUMENT,
     TooLargeError: grpc.StatusCode.INVALID_ARGUMENT,
     UnauthorizedError: grpc.StatusCode.UNAUTHENTICATED,
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,

@@ -17,8 +17,8 @@ from edgecnn.foreign import adopt
 from edgecnn.serving.batcher import BatcherSettings
 from edgecnn.serving.decoding import DecodingPool
 from edgecnn.serving.faults import (
-    BadRequestError,
     ForbiddenError,
+    LoadFailedError,
     NotFoundError,
     UnavailableError,
     refusal_of,
@@ -181,7 +181,7 @@ class InferenceService:
         Raises:
             ForbiddenError: the server was started without model control.
             NotFoundError: there is none of that name.
-            BadRequestError: its file cannot be loaded; what was loaded goes on. Triton answers 400, too.
+            LoadFailedError: its file cannot be loaded; what was loaded goes on.
             UnavailableError: a worker failed.
         """
         await self._control({"load": name})
@@ -199,7 +199,7 @@ class InferenceService:
 
         Raises:
             NotFoundError: there is no such model.
-            BadRequestError: it does not load.
+            LoadFailedError: it does not load.
         """
         name = message.get("load") or message.get("unload") or ""
         self._look(name)
@@ -299,7 +299,7 @@ class InferenceService:
             raise
         except EdgecnnError as error:
             kept = " The one before goes on." if place.model.state == "READY" else ""
-            raise BadRequestError(
+            raise LoadFailedError(
                 f"{place.model.name} does not load: {error.problem}{kept}", error.remedy
             ) from error
 

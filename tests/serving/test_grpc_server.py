@@ -16,6 +16,7 @@ from edgecnn.serving.faults import (
     BadRequestError,
     DeadlineError,
     ForbiddenError,
+    LoadFailedError,
     MethodNotAllowedError,
     NotFoundError,
     OverloadedError,
@@ -139,6 +140,7 @@ def test_models_are_loaded_and_unloaded(service: Any) -> None:
     ("error", "status"),
     [
         (BadRequestError("a.", "b."), grpc.StatusCode.INVALID_ARGUMENT),
+        (LoadFailedError("a.", "b."), grpc.StatusCode.INVALID_ARGUMENT),
         (TooLargeError("a.", "b."), grpc.StatusCode.INVALID_ARGUMENT),
         (NotFoundError("a.", "b."), grpc.StatusCode.NOT_FOUND),
         (ForbiddenError("a.", "b."), grpc.StatusCode.PERMISSION_DENIED),

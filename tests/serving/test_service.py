@@ -19,6 +19,7 @@ from edgecnn.errors import ArtifactError, UsageError
 from edgecnn.serving.faults import (
     BadRequestError,
     ForbiddenError,
+    LoadFailedError,
     NotFoundError,
     OverloadedError,
     RequestError,
@@ -183,7 +184,7 @@ def test_a_file_that_broke_leaves_the_loaded_model_alone(make: Making) -> None:
 
     async def use(service: InferenceService) -> None:
         path.write_bytes(b"broken")
-        with pytest.raises(BadRequestError, match="The one before goes on"):
+        with pytest.raises(LoadFailedError, match="The one before goes on"):
             await service.load("means")
         assert service.ready()
         await (await service.model("means")).infer([_tensor()])
@@ -195,7 +196,7 @@ def test_a_file_that_broke_leaves_the_loaded_model_alone(make: Making) -> None:
     ("answer", "kind"),
     [
         ({"error": "No such thing.", "status": 404}, NotFoundError),
-        ({"error": "It is broken.", "status": 400}, BadRequestError),
+        ({"error": "It is broken.", "status": 400}, LoadFailedError),
         ({"error": "It is gone.", "status": 503}, UnavailableError),
         ({"error": "KeyError"}, UnavailableError),
     ],

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import logging
 import math
+import re
 from typing import Final, cast
 
 from edgecnn.serving.faults import RequestError, RequestTimeoutError, TooLargeError
@@ -23,6 +24,7 @@ __all__ = ["CLIENT_LEFT", "HttpConnection"]
 #: What the log says when the client left before its answer; nothing is sent (nginx's convention).
 CLIENT_LEFT: Final = 499
 _LOG: Final = logging.getLogger("edgecnn.serving")
+_BLANK_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 #: What is read where a head is awaited: the part of a body that comes with it is copied, so not too much.
 _HEAD_READ_BYTES: Final = 16384
 #: Below it, head and body are joined and sent by one call; above it, the copy costs more than the call.
@@ -154,8 +156,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._phase is not _Phase.HEAD:
             return
         held = self._held
-        while held.startswith(b"\r\n"):  # allowed before a request line (RFC 9112, section 2.2)
-            held = held[2:]
+        if held.startswith(b"\r\n"):  # allowed before a request line (RFC 9112, section 2.2)
+            held = _BLANK_LINES.sub(b"", held, count=1)
         self._held = held
         if self._begun_s is None and held:
             self._begun_s = self._around.clock()

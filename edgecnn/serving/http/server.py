@@ -133,6 +133,8 @@ class HttpServer:
         Args:
             timeout_s: for all of it.
         """
+        for listener in self._listeners:
+            self._accept_waiting(listener, most=_BACKLOG)  # closing it would reset what the kernel has queued
         self._stop_accepting()
         self._around.draining = True
         end_s = self._loop.time() + timeout_s
@@ -140,6 +142,8 @@ class HttpServer:
         await asyncio.sleep(min(_SETTLE_S, timeout_s))
         for connection in tuple(self._around.connections):
             connection.drain()
+        for handshake in self._handshakes:  # a probe that only connects would take header_timeout_s
+            self._loop.call_later(self._limits.linger_s, handshake.cancel)
         while self.connections and self._loop.time() < end_s:
             await asyncio.sleep(min(0.01, max(0.0, end_s - self._loop.time())))
         await self.close()
@@ -175,8 +179,8 @@ class HttpServer:
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(self._limits.sweep_s, self._sweep_again)
 
-    def _accept_waiting(self, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTS_AT_ONCE):
+    def _accept_waiting(self, listener: socket.socket, most: int = _ACCEPTS_AT_ONCE) -> None:
+        for _ in range(most):
             try:
                 sock = listener.accept()[0]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -210,6 +214,7 @@ class HttpServer:
         with sock:
             if self._ssl_context is None:
                 _answer(sock, _STOPPING if self._around.draining else _FULL, _RETRY)
+        self._around.changed()  # who passed it on counts it until it is told
 
     async def _connect(self, sock: socket.socket, connection: HttpConnection) -> None:
         timeout_s = self._limits.header_timeout_s if self._ssl_context is not None else None
@@ -235,7 +240,9 @@ class HttpServer:
         finally:
             if spare is not None:
                 spare.close()
-            self._around.arriving.discard(connection)
+            if connection in self._around.arriving:  # it never was a connection, which would have told
+                self._around.arriving.discard(connection)
+                self._around.changed()
 
     def _stop_accepting(self) -> None:
         for listener in self._listeners:

@@ -37,8 +37,9 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
                 f"The TLS key {key} does not belong to the certificate {certificate}.",
                 "Name the key that does.",
             ) from error
+        reason = f" ({error.reason})" if error.reason else ""
         raise UsageError(
-            f"The TLS certificate {certificate} or its key {key} is no readable PEM ({error.reason}).",
+            f"The TLS certificate {certificate} or its key {key} is no readable PEM{reason}.",
             "Give PEM files, the key without a passphrase: openssl pkey -in KEY -out PLAIN",
         ) from error
     except OSError as error:

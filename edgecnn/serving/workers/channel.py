@@ -24,6 +24,7 @@ from edgecnn.serving.workers.messages import (
     Failed,
     FromSupervisor,
     Leaving,
+    Lost,
     Ready,
     Shed,
     Start,
@@ -175,9 +176,8 @@ class WorkerChannel:
 
     def _arrive(self, connection: socket.socket | None) -> None:
         if connection is None:
-            _LOG.error("A connection was lost: too many files are open. Raise the limit (ulimit -n).")
-            self._taken += 1
-            self._report()
+            _LOG.error("Too many files are open: a connection goes back. Raise the limit (ulimit -n).")
+            self._pipe.send(Lost(self._arrived.qsize()))
             return
         connection.setblocking(False)
         self._arrived.put_nowait(connection)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable, Collection
 
@@ -26,11 +27,14 @@ class Dispatcher:
     """
 
     def __init__(
-        self, workers: Callable[[], Collection[WorkerProcess]], settings: SupervisorSettings
+        self,
+        workers: Callable[[], Collection[WorkerProcess]],
+        settings: SupervisorSettings,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._workers, self._settings = workers, settings
         self._held: deque[tuple[float, socket.socket]] = deque()
-        self._refusals = Refusals(tls=settings.tls)
+        self._refusals = Refusals(tls)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._chosen = 0
@@ -44,6 +48,10 @@ class Dispatcher:
         """Pass on those that wait, oldest first, as far as workers take them."""
         while self._held and self._pass_on(self._held[0][1]):
             self._held.popleft()
+
+    def renew_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Refuse with this certificate from now on."""
+        self._refusals.tls = tls
 
     def even_out(self) -> None:
         """Let workers shed what they have above the average; clients come back to those that have less."""

@@ -18,6 +18,7 @@ __all__ = [
     "FromSupervisor",
     "FromWorker",
     "Leaving",
+    "Lost",
     "Ready",
     "Shed",
     "Start",
@@ -104,6 +105,16 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     open: int
 
 
+class Lost(msgspec.Struct, frozen=True, tag=True):
+    """A connection did not arrive, for the worker has as many files open as it may.
+
+    Attributes:
+        before: connections that came before it and are not taken yet.
+    """
+
+    before: int
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """The worker ends, for a reason that it can name.
 
@@ -138,4 +149,4 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 
 
 FromSupervisor = Start | Connection | Shed | Stop | Call | Answers
-FromWorker = Asking | Ready | Beat | Leaving | Status | Failed | Broadcast | Answer
+FromWorker = Asking | Ready | Beat | Leaving | Status | Lost | Failed | Broadcast | Answer

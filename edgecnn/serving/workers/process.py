@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from edgecnn.serving.workers.messages import (
     Failed,
     FromWorker,
     Leaving,
+    Lost,
     Ready,
     Shed,
     Start,
@@ -42,6 +44,9 @@ _LOG = logging.getLogger(__name__)
 
 #: A worker that computes in threads takes a connection within milliseconds.
 _SLOW_S = 0.5
+
+#: How long a worker that has too many files open is given no connection.
+_FULL_S = 0.5
 
 #: What a hung one has to print its stacks in.
 _STACKS_S = 0.25
@@ -63,7 +68,7 @@ class Overseer(Protocol):
         """It wants to be replaced."""
 
     def lost(self, worker: WorkerProcess, untaken: list[socket.socket]) -> None:
-        """It is gone or going, and left these connections untouched."""
+        """It is gone, or has no room for these connections, and left them untouched."""
 
 
 class WorkerProcess:
@@ -103,7 +108,7 @@ class WorkerProcess:
         self.first_ready = asyncio.Event()
         self.ready_since_s: float | None = None
         self.failure: Failed | None = None
-        self.killed = self._asks = self._warm = self._draining = False
+        self.killed = self._asks = self._warm = self._full = self._draining = False
         self.chosen = 0
         self.heard_s = self._loop.time()
         self._taken = self._open = 0
@@ -141,8 +146,8 @@ class WorkerProcess:
 
     @property
     def takes(self) -> bool:
-        """Whether it asks for connections and has not left too many untaken."""
-        return self._asks and self._stays and len(self._untaken) < self._settings.window
+        """Whether it asks for connections, has room for them, and has not left too many untaken."""
+        return self._asks and self._stays and not self._full and len(self._untaken) < self._settings.window
 
     def give(self, connection: socket.socket) -> bool:
         """Pass a connection on, and keep a copy until the worker has taken it; False if it cannot be sent."""
@@ -210,6 +215,8 @@ class WorkerProcess:
                 pass
             case Status(taken, now_open):
                 self._count(taken, now_open)
+            case Lost(before):
+                self._give_back(before)
             case Asking():
                 self._asks = True
                 self._overseer.may_take(self)
@@ -231,6 +238,21 @@ class WorkerProcess:
         for _ in range(min(taken - self._taken, len(self._untaken))):
             self._untaken.popleft()[1].close()
         self._taken = taken
+        self._overseer.may_take(self)
+
+    def _give_back(self, before: int) -> None:
+        """Leave a connection that it has no room for to others, and for a while those that follow."""
+        if before >= len(self._untaken):
+            return
+        _, connection = self._untaken[before]
+        del self._untaken[before]
+        if not self._full:
+            self._full = True
+            self._loop.call_later(_FULL_S, self._try_again)
+        self._overseer.lost(self, [connection])
+
+    def _try_again(self) -> None:
+        self._full = False
         self._overseer.may_take(self)
 
     def _tell_warm(self) -> None:
@@ -279,7 +301,8 @@ def _start(index: int, settings: SupervisorSettings) -> Start:
 def _spawn(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """A new interpreter, which inherits nothing but its end of a channel; and the other end."""
     ours, theirs = socket.socketpair()
-    with theirs:
+    with theirs, contextlib.ExitStack() as failed:
+        failed.callback(ours.close)
         # -P: not the working directory's modules, but those that this process would import.
         command = [sys.executable, "-P", "-m", "edgecnn.serving.workers.child", str(theirs.fileno())]
         path = os.pathsep.join(each for each in sys.path if each)
@@ -289,4 +312,5 @@ def _spawn(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], soc
             pass_fds=[theirs.fileno()],
             env={**os.environ, **environment, "PYTHONPATH": path},
         )
+        failed.pop_all()
     return process, ours

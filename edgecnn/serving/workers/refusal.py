@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 
 import msgspec
 
@@ -27,24 +29,33 @@ REFUSAL = (
 #: read what it still sends.
 _LINGER_S = 1.0
 
+#: What a client has for its TLS handshake: some round trips of a slow network.
+_HANDSHAKE_S = 3.0
+
 #: How many are closed so patiently at a time.
 _MOST = 256
 
+_READ = 2**16
+
 
 class Refusals:
-    """Refuses connections, and waits for each client to have read it."""
+    """Refuses connections, and waits for each client to have read it.
 
-    def __init__(self, *, tls: bool) -> None:
-        """With ``tls``, connections are only closed: an answer in the clear would be no answer."""
-        self._tls = tls
+    Attributes:
+        tls: what connections are encrypted with; None where they are not. It may be renewed.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self.tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
 
     def refuse(self, connection: socket.socket) -> None:
         """Answer and close; owns the connection."""
-        if self._tls or len(self._tasks) >= _MOST:
+        if len(self._tasks) >= _MOST:
             connection.close()
             return
-        task = asyncio.get_running_loop().create_task(_answer(connection))
+        answering = _answer(connection) if self.tls is None else _answer_encrypted(connection, self.tls)
+        task = asyncio.get_running_loop().create_task(answering)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -59,7 +70,36 @@ async def _answer(connection: socket.socket) -> None:
             connection.send(REFUSAL)  # it is new: its buffer has room
             connection.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(_LINGER_S):
-                while await asyncio.get_running_loop().sock_recv(connection, 2**16):
+                while await asyncio.get_running_loop().sock_recv(connection, _READ):
                     pass
-        except (OSError, TimeoutError):
-            pass  # the client is gone, or does not close
+        except OSError:
+            pass  # the client is gone, or (TimeoutError) does not close
+
+
+async def _answer_encrypted(connection: socket.socket, tls: ssl.SSLContext) -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    try:
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol,
+            connection,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE_S,
+            ssl_shutdown_timeout=_LINGER_S,
+        )
+    except OSError:  # with ssl.SSLError and TimeoutError: it speaks something else, or is gone
+        connection.close()
+        return
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    with contextlib.suppress(OSError):  # likewise
+        async with asyncio.timeout(_LINGER_S):
+            # The handshake went first, so the request is still on its way; clients may take what comes before
+            # it for no answer to it. TLS has no half-closed connection either: the client closes.
+            if await reader.read(_READ):
+                writer.write(REFUSAL)
+                while await reader.read(_READ):
+                    pass
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

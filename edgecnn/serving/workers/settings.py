@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import EdgecnnError
@@ -26,7 +27,8 @@ class SupervisorSettings:
         workers: how many processes.
         host: name or address to listen on.
         port: 0 takes a free one.
-        tls: connections are encrypted, so that none can be refused in words: it is closed.
+        tls_files: certificate and key of TLS, which the supervisor needs to refuse connections in words; None
+            for connections in the clear.
         event_loop: "module:function" that makes a worker's event loop, such as "uvloop:new_event_loop".
         backlog: connections that the kernel queues before they are accepted.
         window: connections that a worker may leave untaken before the others, or the waiting room, get them.
@@ -51,7 +53,7 @@ class SupervisorSettings:
     workers: int = 1
     host: str = "127.0.0.1"
     port: int = 8000
-    tls: bool = False
+    tls_files: tuple[Path, Path] | None = None
     event_loop: str = "asyncio:new_event_loop"
     backlog: int = 1024
     window: int = 64

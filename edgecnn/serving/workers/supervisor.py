@@ -6,12 +6,14 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.errors import UsageError
+from edgecnn.serving.http.tls import server_tls
 from edgecnn.serving.workers.broadcasts import Broadcasts
 from edgecnn.serving.workers.dispatch import Dispatcher
 from edgecnn.serving.workers.listening import Acceptor, open_listeners
@@ -45,7 +47,7 @@ def supervise(
 ) -> bool:
     """Serve with several processes until SIGTERM or SIGINT; a second one ends them at once.
 
-    SIGHUP replaces the workers one after another, without a gap.
+    SIGHUP replaces the workers one after another, without a gap; TLS files are read again.
 
     Args:
         settings: what to serve, and how.
@@ -57,8 +59,8 @@ def supervise(
         Whether all workers drained in time.
 
     Raises:
-        UsageError: the port cannot be had; this system cannot pass connections; a worker says that what it
-            was told is wrong.
+        UsageError: the port cannot be had; the TLS files cannot be used; this system cannot pass connections;
+            a worker says that what it was told is wrong.
         WorkerError: no worker can be brought to serve.
     """
     if not hasattr(socket, "send_fds"):
@@ -94,14 +96,15 @@ class Supervisor:
             observer: who is told.
 
         Raises:
-            UsageError: the port cannot be had.
+            UsageError: the port cannot be had, or the TLS files cannot be used.
         """
         self._settings, self._environment, self._observer = settings, environment, observer
+        tls = _tls(settings)
         listeners = open_listeners(settings.host, settings.port, settings.backlog)
         self.host, self.port = listeners[0].getsockname()[:2]
         self._loop = asyncio.get_running_loop()
         self._living: set[WorkerProcess] = set()
-        self._dispatcher = Dispatcher(self._workers, settings)
+        self._dispatcher = Dispatcher(self._workers, settings, tls)
         self._broadcasts = Broadcasts(self._workers)
         self._slots = [self._slot(index) for index in range(settings.workers)]
         self._acceptor = Acceptor(listeners, self._dispatcher.offer)
@@ -219,9 +222,20 @@ class Supervisor:
         while True:
             await self._roll_asked.wait()
             self._roll_asked.clear()
+            if not self._renew_tls():
+                continue
             for slot in self._slots:
                 if not await slot.replace():
                     break  # what failed once fails for the others too, and they still serve
+
+    def _renew_tls(self) -> bool:
+        """Read certificate and key again, as new workers do; False if they cannot be used."""
+        try:
+            self._dispatcher.renew_tls(_tls(self._settings))
+        except UsageError as error:
+            _LOG.error("The workers are not replaced. %s %s", error.problem, error.remedy)
+            return False
+        return True
 
     async def _drain(self) -> None:
         await _cancel(self._keeping)
@@ -252,6 +266,10 @@ class Supervisor:
     def _settle(self, task: asyncio.Task[object]) -> None:
         if not task.cancelled() and (error := task.exception()) and not self._over.done():
             self._over.set_exception(error)
+
+
+def _tls(settings: SupervisorSettings) -> ssl.SSLContext | None:
+    return None if settings.tls_files is None else server_tls(*settings.tls_files)
 
 
 async def _cancel(tasks: set[asyncio.Task[object]]) -> None:

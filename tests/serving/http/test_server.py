@@ -16,11 +16,15 @@ import pytest
 
 from edgecnn.errors import UsageError
 from edgecnn.serving.http.limits import HttpLimits
-from edgecnn.serving.http.server import open_listener
+from edgecnn.serving.http.routing import Router
+from edgecnn.serving.http.server import HttpServer, open_listener
 from edgecnn.serving.http.tls import server_tls
 
 if TYPE_CHECKING:
     from tests.serving.http.conftest import Run, Staging
+
+#: No test waits for it; it ends one that hangs.
+PATIENCE_S = 20.0
 
 GET = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 WAIT = b"GET /wait/a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -139,6 +143,19 @@ def test_a_socket_passed_while_draining_is_turned_away(run: Run, staged: Staging
     run(main())
 
 
+def test_a_connection_that_the_kernel_has_queued_is_answered_before_the_end(
+    run: Run, staged: Staging
+) -> None:
+    async def main() -> None:
+        async with staged() as stage:
+            with socket.create_connection(("127.0.0.1", stage.port)) as client:
+                client.sendall(GET)  # and the event loop has had no turn to accept it
+                await stage.server.drain(10.0)
+                assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+
+    run(main())
+
+
 def test_an_address_that_is_taken_says_so() -> None:
     with open_listener("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
@@ -235,6 +252,42 @@ def test_tls_serves_large_bodies_and_survives_those_who_do_not_speak_it(
     run(main())
 
 
+def test_a_connection_that_is_not_taken_is_reported_like_one_that_closed(
+    run: Run, pair: tuple[Path, Path]
+) -> None:
+    """A supervisor counts what it passes on: without the report it would count it for ever."""
+
+    async def main() -> None:
+        counts: list[int] = []
+        server = HttpServer(
+            Router(), changed=lambda: counts.append(server.connections), ssl_context=server_tls(*pair)
+        )
+        ours, theirs = socket.socketpair()
+        ours.close()  # before its handshake, as a probe that only connects
+        await server.accept(theirs)
+        assert counts == [0]
+        await server.drain(0.01)
+        ours, theirs = socket.socketpair()
+        await server.accept(theirs)
+        assert counts == [0, 0]
+        ours.close()
+
+    run(main())
+
+
+def test_draining_does_not_wait_for_who_never_shakes_hands(run: Run, pair: tuple[Path, Path]) -> None:
+    async def main() -> None:
+        limits = HttpLimits(header_timeout_s=1000.0, linger_s=0.01)
+        server = HttpServer(Router(), limits, ssl_context=server_tls(*pair))
+        _, port = await server.listen("127.0.0.1", 0)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            async with asyncio.timeout(PATIENCE_S):
+                await server.drain(1000.0)
+            assert client.recv(1) == b""
+
+    run(main())
+
+
 def test_tls_files_that_cannot_be_used_say_so(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     certificate, key = pair
     _, other_key = make_pair(tmp_path, "other")
@@ -249,7 +302,9 @@ def test_tls_files_that_cannot_be_used_say_so(tmp_path: Path, pair: tuple[Path, 
         ((certificate, tmp_path / "missing"), "is no file"),
         ((certificate, other_key), "does not belong"),
         ((nonsense, key), "no readable PEM"),
+        ((certificate, nonsense), "no readable PEM"),
         ((certificate, locked), "no readable PEM"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=words) as caught:
             server_tls(*files)
+        assert "None" not in caught.value.problem

@@ -22,6 +22,7 @@ from edgecnn.serving.workers.messages import (
     Call,
     Connection,
     FromWorker,
+    Lost,
     Start,
     Status,
     Stop,
@@ -113,11 +114,14 @@ def test_what_came_before_the_stop_is_still_served(tcp_pair: Pair) -> None:
     asyncio.run(scenario())
 
 
-def test_a_connection_that_got_lost_on_the_way_is_acknowledged() -> None:
+def test_a_connection_that_there_is_no_room_for_goes_back(tcp_pair: Pair) -> None:
     async def scenario() -> None:
-        async with _open() as (_, played, _orphaned):
+        async with _open() as (channel, played, _orphaned):
+            assert played.pipe.send_connection(Connection(), tcp_pair[1])
             played.pipe.send(Connection())  # as where this process has too many files open to be given one
-            assert await played.hear() == Status(1, 0)
+            assert await played.hear() == Lost(1)
+            (await anext(channel.connections())).close()
+            assert [await played.hear() for _ in range(2)] == [Asking(), Status(1, 1)]
 
     asyncio.run(scenario())
 

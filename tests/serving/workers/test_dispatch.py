@@ -91,10 +91,9 @@ def test_those_that_wait_keep_their_order(tcp_pair: Pair) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("tls", [False, True])
-def test_beyond_the_waiting_room_is_refused_at_once_and_with_tls_only_closed(*, tls: bool) -> None:
+def test_beyond_the_waiting_room_is_refused_at_once() -> None:
     async def scenario() -> bytes:
-        dispatcher = _dispatcher(max_held=0, tls=tls)
+        dispatcher = _dispatcher(max_held=0)
         client, server = socket.socketpair()
         server.setblocking(False)
         client.setblocking(False)
@@ -104,7 +103,7 @@ def test_beyond_the_waiting_room_is_refused_at_once_and_with_tls_only_closed(*, 
         await dispatcher.close()
         return found
 
-    assert asyncio.run(scenario()) == (b"" if tls else REFUSAL)
+    assert asyncio.run(scenario()) == REFUSAL
 
 
 def test_the_refusal_is_well_formed() -> None:

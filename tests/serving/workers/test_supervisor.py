@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import importlib.util
 import os
+import shutil
 import signal
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -129,6 +132,29 @@ def test_connections_wait_while_the_only_worker_is_replaced(serve: Serve) -> Non
     asyncio.run(scenario())
 
 
+def test_one_that_has_no_room_leaves_connections_to_others(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve() as running:
+            client = await running.connect()
+            full = (await client.get("/room/3"))["pid"]
+            assert full not in {(await running.get("/pid"))["pid"] for _ in range(8)}
+            await client.get("/room/256")
+            while (await running.get("/pid"))["pid"] != full:
+                pass
+
+    asyncio.run(scenario())
+
+
+def test_where_none_has_room_a_connection_is_refused_in_words(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve(workers=1, hold_s=0.05) as running:
+            await (await running.connect()).get("/room/3")
+            refused = await running.connect()
+            assert (await refused.response())[0] == 503
+
+    asyncio.run(scenario())
+
+
 def test_without_a_worker_for_long_a_connection_is_refused_in_words(serve: Serve) -> None:
     async def scenario() -> None:
         async with serve(
@@ -140,6 +166,42 @@ def test_without_a_worker_for_long_a_connection_is_refused_in_words(serve: Serve
             assert status == 503
             assert b"they are starting" in body
             assert body == REFUSAL.partition(b"\r\n\r\n")[2]
+
+    asyncio.run(scenario())
+
+
+def _post_over_tls(port: int, certificate: Path) -> tuple[int, bytes]:
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    client = http.client.HTTPSConnection("localhost", port, timeout=30, context=trusting)
+    try:
+        client.request("POST", "/", bytes(100_000))
+        answer = client.getresponse()
+        return answer.status, answer.read()
+    finally:
+        client.close()
+
+
+def test_without_a_worker_for_long_a_tls_client_is_refused_in_words(
+    serve: Serve, certificate: tuple[Path, Path]
+) -> None:
+    async def scenario() -> None:
+        options = {"hold_s": 0.05, "document": {"fault": "crash"}, "restart_s": 60.0}
+        async with serve(wait=False, workers=1, tls_files=certificate, **options) as running:
+            port = running.supervisor.port
+            status, body = await asyncio.to_thread(_post_over_tls, port, certificate[0])
+            assert status == 503
+            assert body == REFUSAL.partition(b"\r\n\r\n")[2]
+
+    asyncio.run(scenario())
+
+
+def test_tls_files_that_cannot_be_used_end_the_start(serve: Serve, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+
+    async def scenario() -> None:
+        with pytest.raises(UsageError, match="is no file"):
+            async with serve(wait=False, tls_files=(missing, missing)):
+                pass
 
     asyncio.run(scenario())
 
@@ -268,6 +330,28 @@ def test_a_roll_that_fails_keeps_the_old_worker(serve: Serve, until: Until, tmp_
             os.kill(new.pid, signal.SIGKILL)
             await until(lambda: running.died == [new.pid])
             assert (await running.get("/pid"))["pid"] == old
+
+    asyncio.run(scenario())
+
+
+def test_a_roll_needs_tls_files_that_can_be_used(
+    serve: Serve, until: Until, tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    own = tmp_path / "server.pem", tmp_path / "server.key"
+    for source, target in zip(certificate, own, strict=True):
+        shutil.copy(source, target)
+
+    async def scenario() -> None:
+        async with serve(workers=1, tls_files=own) as running:
+            old = (await running.get("/pid"))["pid"]
+            own[0].write_text("nothing")
+            running.supervisor.roll()
+            await until(lambda: not running.supervisor._roll_asked.is_set())
+            assert [each.pid for each in running.supervisor._living] == [old]
+            shutil.copy(certificate[0], own[0])
+            running.supervisor.roll()
+            await until(lambda: running.died == [old])
+            assert (await running.get("/pid"))["pid"] != old
 
     asyncio.run(scenario())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import sys
 import time
@@ -96,6 +97,9 @@ class Toy:
                 return await self.channel.broadcast({key: value})
             case ["spoil", key]:
                 return await self.channel.broadcast({key: 1, "bad": True}, keep=key)
+            case ["room", files]:
+                _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), most))
             case ["die"]:
                 os._exit(3)
             case ["hang", sign]:
