@@ -7,15 +7,15 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx
-from google.protobuf.message import DecodeError
-from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+from typing import TYPE_CHECKING
 
 from edgecnn.atomic import replacing, writing
 from edgecnn.errors import ArtifactError, SpecMissingError
 from edgecnn.spec import ModelSpec, TensorSpec, decode_spec, encode_spec
 from edgecnn.versioned import Form
+
+if TYPE_CHECKING:  # where an engine's memory is measured, it would share some of the 11 MB that onnx takes
+    import onnx
 
 __all__ = [
     "MAX_SINGLE_FILE_BYTES",
@@ -116,6 +116,9 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     Raises:
         ArtifactError: no such file, not ONNX, or external weights are missing.
     """
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
     model = _parse(path)
     try:
         load_external_data_for_model(model, str(path.parent))
@@ -188,6 +191,8 @@ def del_spec(model: onnx.ModelProto) -> None:
 
 def external_locations(model: onnx.ModelProto) -> list[str]:
     """The relative paths of the files of external weights, sorted, each once."""
+    from onnx.external_data_helper import uses_external_data
+
     return sorted(
         {
             entry.value
@@ -200,6 +205,8 @@ def external_locations(model: onnx.ModelProto) -> list[str]:
 
 
 def _tensor_spec(values: list[onnx.ValueInfoProto], what: str) -> TensorSpec:
+    import onnx
+
     if len(values) != 1:
         names = ", ".join(value.name for value in values) or "none"
         raise ArtifactError(
@@ -257,9 +264,12 @@ def _require_file(path: Path) -> None:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
     _require_file(path)
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the file's ending
     except (DecodeError, ValueError, OSError) as error:
         raise ArtifactError(
             f"{path} is not a readable ONNX file: {error}.", "Export or copy it again."
@@ -283,6 +293,9 @@ def _weights_bytes(model: onnx.ModelProto) -> int:
 
 def _save_with_external_data(model: onnx.ModelProto, temporary: Path, path: Path) -> None:
     """Write the weights under a name that no earlier version uses, then the model that names them."""
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
     data = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.data")
     try:
         onnx.save_model(model, temporary, save_as_external_data=True, location=data.name, size_threshold=1024)

@@ -218,6 +218,8 @@ class Quantization:
         calibration: name of the source of calibration images; None where none are needed.
         calibration_images: how many of its images the ranges come from.
         calibration_sha256: their fingerprint.
+        calibration_convergence: by how much, in percent, the last of them still widened the ranges;
+            None where that cannot be told.
         steps: what was done, in order, each kept because it helped.
         kept_float: names of the nodes that stayed in float for accuracy or speed, or were asked to.
         int8_mac_share: percent of the multiply-accumulates that the engine really runs in int8; None where
@@ -233,6 +235,7 @@ class Quantization:
     calibration: str | None = None
     calibration_images: int | None = None
     calibration_sha256: str | None = None
+    calibration_convergence: float | None = None
     steps: tuple[str, ...] = ()
     kept_float: tuple[str, ...] = ()
     int8_mac_share: float | None = None

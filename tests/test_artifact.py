@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,11 +96,29 @@ def test_a_file_that_is_no_model(content: bytes, tmp_path: Path) -> None:
         open_artifact(path)
 
 
+@pytest.mark.parametrize("ending", ["json", "textproto", "onnxtxt", "data"])
+def test_the_content_tells_a_model_not_the_ending(
+    ending: str, model: onnx.ModelProto, spec: ModelSpec, tmp_path: Path
+) -> None:
+    path = save_artifact(model, spec, tmp_path / f"m.{ending}").path
+    assert open_artifact(path).spec == spec
+    path.write_text('{"schema": "edgecnn.bench/1"}\n')
+    with pytest.raises(ArtifactError, match=rf"m\.{ending} is not a readable ONNX file"):
+        open_artifact(path)
+
+
 def test_a_truncated_model(model: onnx.ModelProto, spec: ModelSpec, tmp_path: Path) -> None:
     path = save_artifact(model, spec, tmp_path / "m.onnx").path
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ArtifactError, match="not a readable ONNX file"):
         open_artifact(path)
+
+
+def test_onnx_is_loaded_no_sooner_than_a_file_is_read() -> None:
+    """What measures an engine's memory has not loaded it: the engine would fill what that leaves free."""
+    script = "import sys, edgecnn.engines.footprint; print('onnx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -190,7 +210,7 @@ def test_a_failure_with_large_weights_leaves_the_old_artifact(
     def full(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("edgecnn.artifact.load_external_data_for_model", full)
+    monkeypatch.setattr("onnx.external_data_helper.load_external_data_for_model", full)
     with pytest.raises(ArtifactError, match="No space left"):
         save_artifact(model, spec, path)
     monkeypatch.undo()

@@ -102,6 +102,7 @@ quantizations = st.builds(
     calibration=st.none() | st.text(),
     calibration_images=st.none() | sides,
     calibration_sha256=st.none() | st.text(),
+    calibration_convergence=st.none() | percents,
     steps=st.lists(st.text()).map(tuple),
     kept_float=st.lists(st.text()).map(tuple),
     int8_mac_share=st.none() | percents,

@@ -27,8 +27,12 @@ class InGraphPreprocess(nn.Module):
         self.register_buffer("std", _per_channel(preprocess.std), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalise ``pixels``; cast first, since TensorRT's parser transposes no bytes."""
-        scaled = pixels.to(torch.float32).permute(0, 3, 1, 2) / self.divisor
+        """Normalise ``pixels``; cast first, since TensorRT's parser transposes no bytes.
+
+        Made contiguous, since the exporter spells out some operators on other strides by arithmetic on the
+        batch size, which OpenVINO 2026.4 gets wrong beside int8 convolutions.
+        """
+        scaled = pixels.to(torch.float32).permute(0, 3, 1, 2).contiguous() / self.divisor
         return (scaled - self.mean) / self.std
 
 

@@ -1,4 +1,4 @@
-"""The built-in driver: all variants in turns."""
+"""The built-in driver of all scenarios but the server's: all variants in turns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgecnn.bench.load import Load, load_of, slice_seconds
-from edgecnn.bench.outcome import late_ms, latency_gates, latency_ms, scenario_of, server_warnings
+from edgecnn.bench.outcome import latency_ms, scenario_of
 from edgecnn.bench.plan import BenchPlan
 from edgecnn.bench.stages import with_run
 from edgecnn.bench.under_way import UnderWay
@@ -56,7 +56,6 @@ def _add_up(plan: BenchPlan, run: UnderWay, load: Load) -> None:
     assert run.opened is not None
     assert run.warmed is not None
     run.series = load.series()
-    run.warnings += server_warnings(plan, run.series)
     if plan.scenario in {"single", "multi"} and run.result.stages_ms is not None:
         # One caller: a query is nothing but runs, and these samples are more and better than the warm-up's.
         image_ms = 1e-6 * float(np.median(run.series.latencies_ns)) / run.opened.images_per_query
@@ -67,5 +66,4 @@ def _add_up(plan: BenchPlan, run: UnderWay, load: Load) -> None:
         latency_ms=latency_ms(run.series, run.warmed),
         throughput_per_s=run.series.images_per_s,
         throughput_ci95=run.series.images_ci95,
-        gates=latency_gates(plan, late_ms(run.series)),
     )

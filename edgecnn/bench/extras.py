@@ -85,7 +85,8 @@ def model_size(artifact: Artifact) -> ModelSize | None:
         ArtifactError: the file cannot be read.
     """
     spec = artifact.spec
-    if spec.network in card_names():
+    # A file made elsewhere may have a network's name by chance: it is called by the stem of its path.
+    if spec.weights.kind != "unknown" and spec.network in card_names():
         card = find_card(spec.network)
         if len(card.classes) == len(spec.classes) and card.preprocess.crop == spec.preprocess.crop:
             return ModelSize(parameters=card.parameters, macs=card.macs)

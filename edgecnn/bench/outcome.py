@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecnn.bench.load import Series
 from edgecnn.bench.plan import BenchPlan
-from edgecnn.reports.result import Gate, LatencyMs, PercentilesCi95, Ratio, Scenario, StagesMs, Variant
+from edgecnn.reports.result import LatencyMs, PercentilesCi95, Ratio, Scenario, StagesMs, Variant
 from edgecnn.timing.loadgen_figures import LoadgenFigures
 from edgecnn.timing.percentiles import LatencySummary, enough_samples, summarise
 from edgecnn.timing.ratio import RoundRatio, compare_rounds
@@ -17,21 +17,15 @@ from edgecnn.timing.warmup import WarmUp
 
 __all__ = [
     "copy_warning",
-    "late_ms",
-    "latency_gates",
     "latency_ms",
     "loadgen_latency_ms",
     "loadgen_scenario",
+    "one_by_one_warning",
     "ratio_to",
     "scenario_of",
-    "server_warnings",
     "told_latency",
     "warm_up_warning",
 ]
-
-#: Share of a slice: a queue that takes longer than this to empty after the last arrival was growing. Below
-#: what an instance can do it stays short: at nine tenths of it, four queries wait on average (M/D/1).
-_LATE_SHARE = 0.1
 
 
 def latency_ms(series: Series, warmed: WarmUp) -> LatencyMs | None:
@@ -84,13 +78,18 @@ def loadgen_latency_ms(figures: LoadgenFigures, warmed: WarmUp) -> LatencyMs | N
     )
 
 
-def scenario_of(plan: BenchPlan, series: Series, batch: int) -> Scenario:
-    """How the load was made, and whether for long enough."""
+def scenario_of(plan: BenchPlan, series: Series, batch: int, *, kept: bool = True) -> Scenario:
+    """How the load was made, and whether for long enough.
+
+    Args:
+        plan: what was asked for.
+        series: what was measured.
+        batch: images of one call.
+        kept: of the server scenario: whether the queries were kept up with, and within their bound.
+    """
     queries = len(series.latencies_ns) * (batch if plan.scenario == "offline" else 1)
     enough = long_enough(plan.scenario, series.seconds, queries)
-    bounded = plan.scenario != "server" or plan.latency_bound_ms is not None
-    gates = latency_gates(plan, late_ms(series))
-    as_ruled = bounded and (plan.scenario in {"multi", "offline"} or batch == 1)
+    as_ruled = _bounded(plan) and (plan.scenario in {"multi", "offline"} or batch == 1)
     return Scenario(
         name=plan.scenario,
         driver=plan.driver,
@@ -98,12 +97,14 @@ def scenario_of(plan: BenchPlan, series: Series, batch: int) -> Scenario:
         target_qps=plan.target_qps,
         latency_bound_ms=plan.latency_bound_ms,
         instances=plan.instances,
-        valid=enough and as_ruled and not server_warnings(plan, series) and all(gate.held for gate in gates),
+        valid=enough and as_ruled and kept,
     )
 
 
-def loadgen_scenario(plan: BenchPlan, figures: LoadgenFigures, seconds: float, logs: str) -> Scenario:
-    """Likewise, by LoadGen's own judgement."""
+def loadgen_scenario(
+    plan: BenchPlan, figures: LoadgenFigures, seconds: float, logs: str, *, kept: bool = True
+) -> Scenario:
+    """Likewise, by LoadGen's own judgement besides."""
     return Scenario(
         name=plan.scenario,
         driver=plan.driver,
@@ -111,7 +112,7 @@ def loadgen_scenario(plan: BenchPlan, figures: LoadgenFigures, seconds: float, l
         target_qps=plan.target_qps,
         latency_bound_ms=plan.latency_bound_ms,
         instances=plan.instances,
-        valid=figures.compliant,
+        valid=figures.compliant and _bounded(plan) and kept,
         logs=logs,
     )
 
@@ -144,48 +145,20 @@ def copy_warning(variant: Variant, stages: StagesMs) -> str | None:
     return f"The stage 'run' holds the copies to and from {variant.engine_info.device}."
 
 
-def server_warnings(plan: BenchPlan, series: Series) -> list[str]:
-    """What the server scenario did not keep; empty for the others."""
-    if plan.scenario != "server":
+def one_by_one_warning(plan: BenchPlan, variants: int) -> list[str]:
+    """What to say of several variants that were measured one after the other."""
+    if variants < 2:
         return []
-    count = len(series.latencies_ns)
-    if not count:
-        return ["No query arrived: measure for longer (--duration), or at a higher --qps."]
-    reason = _overload(series)
-    return [f"It cannot keep up with {plan.target_qps:g} queries/s: {reason}"] if reason else []
+    if plan.scenario == "server":
+        return ["The server scenario measures one variant after the other: there is no ratio between them."]
+    return [
+        "LoadGen measures one variant after the other: for a ratio use --driver built-in, which takes turns."
+    ]
 
 
-def latency_gates(plan: BenchPlan, late: float | None) -> tuple[Gate, ...]:
-    """Whether the bound of latency held; empty where none was stated, or no query arrived.
-
-    Args:
-        plan: which bound.
-        late: 99th percentile of latency, in milliseconds.
-    """
-    bound = plan.latency_bound_ms
-    if bound is None or late is None:
-        return ()
-    return (Gate(name="latency_bound_ms", limit=bound, value=late, held=late <= bound),)
-
-
-def late_ms(series: Series) -> float | None:
-    """The 99th percentile of latency in milliseconds, as the server scenario is judged by: a query's own."""
-    if not len(series.latencies_ns):
-        return None
-    return float(np.quantile(series.latencies_ns, 0.99, method="inverted_cdf")) * 1e-6
-
-
-def _overload(series: Series) -> str:
-    """What shows that more queries arrive than are answered; "" where nothing does."""
-    if series.unanswered:
-        count = len(series.latencies_ns)
-        return f"{series.unanswered} of {count} were given up. The latencies are lower bounds."
-    if series.late_share > _LATE_SHARE:
-        return (
-            f"it answered {series.images_per_s:.0f} a second, and the queue grew for as long as they "
-            "arrived. The latencies depend on the duration."
-        )
-    return ""
+def _bounded(plan: BenchPlan) -> bool:
+    """Whether the 99th percentile of the server scenario has the bound that the rules judge it by."""
+    return plan.scenario != "server" or plan.latency_bound_ms is not None
 
 
 def _intervals(found: LatencySummary) -> PercentilesCi95:

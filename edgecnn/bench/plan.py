@@ -153,6 +153,11 @@ class BenchPlan:
             f"Give words that one of these has: {names}. A network, a precision and threads=N will do, too.",
         )
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the variants take turns, so that they can be compared round by round."""
+        return self.driver == "built-in" and self.scenario != "server"
+
     def images_per_query(self, batch: int) -> int:
         """Images that one query asks for."""
         return MULTI_STREAM_SAMPLES if self.scenario == "multi" else batch
@@ -206,6 +211,12 @@ class BenchPlan:
             raise UsageError(
                 "LoadGen measures one variant after the other, so that there is no ratio to a baseline.",
                 "Leave --baseline out, or use --driver built-in.",
+            )
+        if self.scenario == "server" and self.baseline is not None:
+            raise UsageError(
+                "The server scenario measures one variant after the other, so that there is no ratio to a "
+                "baseline.",
+                "Leave --baseline out, or use another --scenario.",
             )
         if self.driver == "loadgen" and self.scenario == "single" and any(n > 1 for n in self.batches):
             raise UsageError(

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from edgecnn.bench.by_arrivals import measure_by_arrivals
 from edgecnn.bench.by_turns import measure_by_turns
 from edgecnn.bench.extras import energy_per_image, gpu_condition, memory_of, model_size
 from edgecnn.bench.opened import OpenVariant, open_variant, unopened
@@ -17,7 +18,7 @@ from edgecnn.bench.under_way import Observe, UnderWay
 from edgecnn.engines.suitability import unsuitable
 from edgecnn.errors import EdgecnnError
 from edgecnn.reports.label import label
-from edgecnn.reports.result import ModelSize, Result
+from edgecnn.reports.result import MemoryBytes, ModelSize, Result
 from edgecnn.timing.warmup import WarmUpLimits, warm_up
 
 __all__ = ["run_bench"]
@@ -31,7 +32,8 @@ def run_bench(plan: BenchPlan, observe: Observe = lambda _text, _share: None) ->
 
     All engines are open at once, so that they can be measured in turns: the models must fit into memory
     together. They are closed before memory is measured. A variant that does not open, or fails, has its
-    reason in ``error``; the others go on. LoadGen measures one variant after the other and gives no ratio.
+    reason in ``error``; the others go on. LoadGen and the server scenario measure one variant after the
+    other, and there is no ratio.
 
     Args:
         plan: what to measure.
@@ -42,9 +44,12 @@ def run_bench(plan: BenchPlan, observe: Observe = lambda _text, _share: None) ->
 
     Raises:
         DependencyMissingError: LoadGen is asked for and not installed.
+        ResultError: its logs cannot be written.
     """
     if plan.driver == "loadgen":
-        import edgecnn.timing.loadgen  # noqa: F401 - what is missing is better told now than after the warm-up
+        import edgecnn.bench.by_loadgen as driver  # what is missing is better told now than after the warm-up
+
+        driver.require_logs(plan)
     with ExitStack() as stack:
         runs = _open(plan, stack, observe)
         _warm_up(plan, runs, observe)
@@ -52,7 +57,7 @@ def run_bench(plan: BenchPlan, observe: Observe = lambda _text, _share: None) ->
         if plan.energy:
             _measure_energy(runs, observe)
         _look_at_gpus(runs)
-    if plan.driver == "built-in":
+    if plan.takes_turns:
         _compare(plan, runs)
     _describe(plan, runs, observe)
     observe("Done", 1.0)
@@ -101,6 +106,8 @@ def _measure(plan: BenchPlan, runs: Sequence[UnderWay], observe: Observe) -> Non
         from edgecnn.bench.by_loadgen import measure_by_loadgen
 
         measure_by_loadgen(plan, runs, share)
+    elif plan.scenario == "server":
+        measure_by_arrivals(plan, runs, share)
     else:
         measure_by_turns(plan, runs, share)
 
@@ -143,7 +150,7 @@ def _compare(plan: BenchPlan, runs: Sequence[UnderWay]) -> None:
 
 
 def _describe(plan: BenchPlan, runs: Sequence[UnderWay], observe: Observe) -> None:
-    """Add the network's size, and the memory, which is measured when nothing else runs any more."""
+    """Add the sizes of network and file, and the memory, measured when nothing else runs any more."""
     sizes: dict[Path, ModelSize | None] = {}
     for at, (run, planned) in enumerate(zip(runs, plan.variants, strict=True)):
         if run.result.error is not None:
@@ -151,7 +158,8 @@ def _describe(plan: BenchPlan, runs: Sequence[UnderWay], observe: Observe) -> No
         path = planned.artifact.path
         if path not in sizes:
             sizes[path] = model_size(planned.artifact)
-        run.result = replace(run.result, size=sizes[path])
+        file = MemoryBytes(file=planned.artifact.size_bytes())
+        run.result = replace(run.result, size=sizes[path], memory_bytes=file)
         if not plan.memory:
             continue
         observe(f"Memory of {label(run.result.variant)}", _MEASURED + (1 - _MEASURED) * at / len(runs))

@@ -55,12 +55,22 @@ def serving_config(
     choice: EngineChoice,
     settings: TuneSettings,
     environment: Environment,
+    spec: str | None = None,
 ) -> ServingConfig:
     """How to serve ``artifact`` with the best configuration of ``tuning``.
 
     Requests gather only while all instances are busy, so that no delay is added. The largest batch is that of
     the best for throughput. For latency it is the one of the most images per second with the same threads
     within the limit, since whoever waits anyway is answered soonest so.
+
+    Args:
+        tuning: what was found.
+        best: of it.
+        artifact: what ran.
+        choice: in which engine.
+        settings: what was looked for.
+        environment: where.
+        spec: of a file that carries none: a network's name, or a JSON file that is found from anywhere.
     """
     curve = tuning.cost_curve()
     configuration = best.configuration
@@ -69,6 +79,7 @@ def serving_config(
             ModelSettings(
                 path=str(artifact.path.resolve()),
                 name=artifact.spec.network,
+                spec=spec,
                 sha256=artifact.sha256(),
                 engine=choice.with_threads(None).text if configuration.threads else choice.text,
                 instances=configuration.instances,

@@ -108,14 +108,22 @@ def _print_costs(terminal: Terminal, measured: Sequence[Result], parts: Mapping[
     shown = [at for at in range(len(columns)) if any(row[at] is not None for row in cells)]
     if not shown:
         return
-    memory = any(result.memory_bytes is not None for result in measured)
-    above = "; memory above that of an empty process" if memory else ""
-    terminal.line(f"One image: milliseconds of each stage{above}.")
+    terminal.line(f"One image: milliseconds of each stage{_memory_words(measured)}.")
     rows = [
         [*_names(result, parts), *(row[at] for at in shown)]
         for result, row in zip(measured, cells, strict=True)
     ]
     terminal.table([*_name_columns(parts), *(columns[at] for at in shown)], rows)
+
+
+def _memory_words(measured: Sequence[Result]) -> str:
+    """What the memory is of; "" where none was measured."""
+    memories = [result.memory_bytes for result in measured if result.memory_bytes is not None]
+    if all(memory.peak is None for memory in memories):
+        return ""
+    scenario = measured[0].scenario
+    one = "" if scenario is None or scenario.instances == 1 else f", of one of {scenario.instances} instances"
+    return f"; memory above that of an empty process{one}"
 
 
 def _costs(result: Result) -> list[str | None]:

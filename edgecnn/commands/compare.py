@@ -56,6 +56,7 @@ class _Request:
     engines: tuple[str, ...]
     precisions: tuple[str, ...]
     weights: tuple[str, ...]
+    spec: tuple[str, ...]
     seed: int
     data: str | None
     calib: str | None
@@ -77,16 +78,14 @@ class _Request:
         return tuple(choice for text in self.engines for choice in parse_choices(text))
 
     def model_options(self, name: str) -> ModelOptions:
-        """What resolves ``name``; a model file has its weights."""
-        weights = None if Path(name).is_file() else self.weights_of(name)
-        return ModelOptions(weights=weights, seed=self.seed)
+        """What resolves ``name``; a model file has its weights, and a network its spec."""
+        if Path(name).is_file():
+            return ModelOptions(spec=self._said_of(name, self.spec))
+        return ModelOptions(weights=self.weights_of(name), seed=self.seed)
 
     def weights_of(self, network: str) -> str | None:
         """What was said of the weights of ``network``, or of all; of a folder, its file there."""
-        mine, named = f"{network}=", tuple(f"{each}=" for each in self.networks)
-        for_all = [each for each in self.weights if not each.startswith(named)]
-        own = [each.removeprefix(mine) for each in self.weights if each.startswith(mine)]
-        text = [None, *for_all, *own][-1]
+        text = self._said_of(network, self.weights)
         if text is None or not Path(text).is_dir():
             return text
         for ending in _WEIGHT_ENDINGS:
@@ -96,6 +95,13 @@ class _Request:
             f"{text} has no weights of {network}: no {network}.pth, .pt or .safetensors.",
             f"Put them there, or pass --weights {network}=PATH|pretrained|random, too.",
         )
+
+    def _said_of(self, network: str, texts: Sequence[str]) -> str | None:
+        """Of ``texts``, each for one network or for all, the last that is for ``network``; its own first."""
+        mine, named = f"{network}=", tuple(f"{each}=" for each in self.networks)
+        for_all = [each for each in texts if not each.startswith(named)]
+        own = [each.removeprefix(mine) for each in texts if each.startswith(mine)]
+        return [None, *for_all, *own][-1]
 
 
 @click.command()
@@ -118,6 +124,12 @@ class _Request:
     multiple=True,
     metavar="[NET=]pretrained|random|PATH",
     help="Of networks given by name; for all, or for one. A folder holds NET.pth for each.",
+)
+@click.option(
+    "--spec",
+    multiple=True,
+    metavar="[FILE=]NET|SPEC",
+    help="Of model files made elsewhere: a network whose input they take, or a JSON file.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @classes_option
@@ -151,7 +163,8 @@ class _Request:
 def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - click's own
     """Export, quantise, validate and benchmark every NET in every engine and precision.
 
-    NET is the name of a network, for which --weights says which, or a model file in fp32. What is known from
+    NET is the name of a network, for which --weights says which, or a model file in fp32, of which --spec
+    says what it takes if it was made elsewhere. What is known from
     an earlier run into the same folder, by the content of models and images, is not measured again.
 
     Written into the folder: results.json, results.csv, results.md and report.html, one page that needs no
@@ -167,7 +180,7 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
     plan = _plan(request, terminal)
     outcome = _run(plan, terminal)
     with _saying(terminal, lambda: _measured(plan)):
-        reports = write_reports(outcome.document, plan.data, request.output, request.plots, terminal)
+        reports = write_reports(outcome, plan.data, request.output, request.plots, terminal)
     rows = rows_of(outcome.document.results)
     if terminal.json:
         terminal.line(encode_results(outcome.document))
@@ -180,6 +193,7 @@ def compare(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - cl
     _tell(outcome, terminal)
     lost = tell_drops(rows, terminal)
     if baseline is not None:
+        _tell_remembered(outcome, terminal)
         gate_against(baseline, outcome.document, terminal)
     if outcome.failed:
         raise click.exceptions.Exit(1)
@@ -310,3 +324,13 @@ def _tell(outcome: MatrixOutcome, terminal: Terminal) -> None:
         terminal.note(f"Note: {warning}")
     for problem in outcome.problems:
         terminal.warn(problem)
+
+
+def _tell_remembered(outcome: MatrixOutcome, terminal: Terminal) -> None:
+    """Warn that a gate judges speeds of before: perhaps by the very figures that it holds them against."""
+    if outcome.remembered:
+        variants = f"{outcome.remembered} of {counted(len(outcome.document.results), 'variant')}"
+        terminal.warn(
+            f"The speed and memory of {variants} are from an earlier run into this folder: what got slower "
+            "or bigger since does not show. To measure anew, pass --fresh."
+        )

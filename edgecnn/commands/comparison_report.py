@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecnn.atomic import replacing, writing
 from edgecnn.commands.console import Terminal
@@ -19,11 +20,14 @@ from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import write_results
 from edgecnn.reports.rows import Row, rows_of
 
+if TYPE_CHECKING:
+    from edgecnn.compare import MatrixOutcome
+
 __all__ = ["gate_against", "tell_drops", "write_reports"]
 
 
 def write_reports(
-    document: ResultFile, data: LabelledImages | None, folder: Path, plots: Path | None, terminal: Terminal
+    outcome: MatrixOutcome, data: LabelledImages | None, folder: Path, plots: Path | None, terminal: Terminal
 ) -> list[Path]:
     """Write results.json, .csv, .md and report.html into ``folder``, and the plots; what was written.
 
@@ -33,6 +37,7 @@ def write_reports(
         ResultError: a file cannot be written.
         DependencyMissingError: plots are asked for, and matplotlib is not installed.
     """
+    document = outcome.document
     written = [folder / "results.json", folder / "results.csv", folder / "results.md"]
     write_results(document, written[0])
     _write(csv_text(document.results), written[1])
@@ -43,14 +48,15 @@ def write_reports(
 
         keys = wanted_images(rows_of(document.results))
         pictures = {} if data is None else thumbnails_of(data, keys)
-        write_page(document, folder / "report.html", pictures, "edgecnn comparison")
+        write_page(document, folder / "report.html", pictures, "edgecnn comparison", outcome.classes)
         written.append(folder / "report.html")
     except DependencyMissingError as error:
         terminal.warn(f"No page was written. {error}")
     if plots is not None:
         from edgecnn.reports.plots import write_plots
 
-        written += [path for path in write_plots(document, plots) if path.suffix == ".png"]
+        drawn = write_plots(document, plots, classes=outcome.classes)
+        written += [path for path in drawn if path.suffix == ".png"]
     return written
 
 

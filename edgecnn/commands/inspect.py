@@ -174,7 +174,9 @@ def _quantization(done: Quantization) -> Iterator[tuple[str, str]]:
     yield "", f"of the model {done.source_sha256[:16]}"
     if done.calibration is not None:
         known = (done.calibration_sha256 or "")[:16]
-        yield "calibrated", f"on {done.calibration_images} images of {done.calibration} ({known})"
+        widened = done.calibration_convergence
+        last = "" if widened is None else f"; the last of them widened the ranges by {widened:.1f} %"
+        yield "calibrated", f"on {done.calibration_images} images of {done.calibration} ({known}){last}"
     yield "steps", "; ".join(done.steps) or "none"
     if done.kept_float:
         yield "in float", ", ".join(done.kept_float)

@@ -76,7 +76,7 @@ class _Request:
     "--max-drop",
     type=FiniteRange(min=0),
     metavar="POINTS",
-    help="Percentage points of top-1 below the fp32 form of the same network.",
+    help="Percentage points of top-1 below the fp32 form of the same network, beyond chance.",
 )
 @click.option("--min-top1", type=FiniteRange(0, 100), metavar="PERCENT", help="Top-1 accuracy.")
 @click.option("--max-size-mb", type=_POSITIVE, metavar="MB", help="Of the model file.")

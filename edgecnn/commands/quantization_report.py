@@ -36,6 +36,7 @@ _FRONT = (
     Column("latency"),
     Column("95 % CI"),
     Column("goal", number=False),
+    Column("", number=False),
 )
 
 
@@ -49,14 +50,24 @@ def print_outcome(terminal: Terminal, outcome: Outcome, front: Path | None) -> N
     for line in (*_accuracy_lines(outcome), *_speed_lines(outcome), *_portability_lines(outcome)):
         terminal.line(line)
     if len(quantised.front) > 1:
-        terminal.line("Tried, until the held-out images agreed:")
-        terminal.table(_FRONT, [_front_row(point) for point in quantised.front])
+        _print_front(terminal, quantised.front)
     if front is not None:
         terminal.line(f"All that was tried: {front}")
 
 
+def _print_front(terminal: Terminal, points: Sequence[MixedPoint]) -> None:
+    from edgecnn.quantize.mixed_precision import chosen_point, why_chosen
+
+    chosen = chosen_point(points)
+    terminal.line("Tried, until the held-out images agreed:")
+    terminal.table(_FRONT, [_front_row(point, chosen=point is chosen) for point in points])
+    terminal.line(f"Chosen: {chosen.label}. {why_chosen(chosen)}")
+
+
 def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
     """Write the mixed precisions that were tried beside ``path``, as JSON and, with matplotlib, as a picture.
+
+    Those of a file that was at ``path`` before are removed.
 
     Returns:
         The JSON file; None where no mixed precision was tried.
@@ -65,11 +76,15 @@ def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
         ResultError: they cannot be written.
     """
     points = outcome.quantised.front
+    file, picture = path.with_suffix(".front.json"), path.with_suffix(".front.png")
+    for old in (file, picture):
+        with writing(old, ResultError, _MODEL_IS_THERE):
+            old.unlink(missing_ok=True)
     if not points:
         return None
     from edgecnn.quantize.mixed_precision import chosen_point
 
-    file, chosen = path.with_suffix(".front.json"), chosen_point(points)
+    chosen = chosen_point(points)
     document = {
         "schema": "edgecnn.front/1",
         "artifact": path.name,
@@ -77,11 +92,11 @@ def save_front(outcome: Outcome, path: Path, terminal: Terminal) -> Path | None:
     }
     with writing(file, ResultError, _MODEL_IS_THERE), replacing(file) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
-    _draw(points, chosen, path, terminal)
+    _draw(points, f"{path.name}: layers in float", picture, terminal)
     return file
 
 
-def _draw(points: Sequence[MixedPoint], chosen: MixedPoint, path: Path, terminal: Terminal) -> None:
+def _draw(points: Sequence[MixedPoint], title: str, picture: Path, terminal: Terminal) -> None:
     try:
         from edgecnn.reports.front_plot import FrontPoint, draw_front
     except ModuleNotFoundError:
@@ -90,7 +105,9 @@ def _draw(points: Sequence[MixedPoint], chosen: MixedPoint, path: Path, terminal
         )
         return
     from edgecnn.quantize.goal import MIN_AGREEMENT
+    from edgecnn.quantize.mixed_precision import chosen_point
 
+    chosen = chosen_point(points)
     drawn = [
         FrontPoint(
             label=point.label,
@@ -100,9 +117,8 @@ def _draw(points: Sequence[MixedPoint], chosen: MixedPoint, path: Path, terminal
         )
         for point in points
     ]
-    picture = path.with_suffix(".front.png")
     with writing(picture, ResultError, _MODEL_IS_THERE):
-        draw_front(drawn, f"{path.name}: layers in float", MIN_AGREEMENT, picture)
+        draw_front(drawn, title, MIN_AGREEMENT, picture)
 
 
 def _row(result: Result) -> tuple[object, ...]:
@@ -142,7 +158,7 @@ def _accuracy_lines(outcome: Outcome) -> list[str]:
 
 
 def _speed_lines(outcome: Outcome) -> list[str]:
-    speed, share = outcome.measured.speed, outcome.measured.int8_mac_share
+    speed = outcome.measured.speed
     lines = []
     if speed is None:
         lines.append("Speed     not measured: the target does not run here")
@@ -153,11 +169,20 @@ def _speed_lines(outcome: Outcome) -> list[str]:
             f"Speed     {speed.ratio:.2f} times the float model's (95 % interval {low:.2f} to {high:.2f}): "
             f"one image, one thread, {speed.engine}"
         )
-    if share is not None and _multiplies_integers(outcome):
-        lines.append(f"Int8      {share:.0f} % of the multiply-accumulates really run in int8")
+    if _multiplies_integers(outcome):
+        lines += _int8_lines(outcome)
     if outcome.quantised.kept_float:
         lines.append(f"Float     {len(outcome.quantised.kept_float)} nodes; 'edgecnn inspect' names them")
     return lines
+
+
+def _int8_lines(outcome: Outcome) -> list[str]:
+    share, record = outcome.measured.int8_mac_share, outcome.artifact.spec.quantization
+    if share is not None:
+        return [f"Int8      {share:.0f} % of the multiply-accumulates really run in int8"]
+    if record is None or record.target != "ort":
+        return []
+    return ["Int8      not known of how many multiply-accumulates: the graph does not say all of its shapes"]
 
 
 def _multiplies_integers(outcome: Outcome) -> bool:
@@ -165,9 +190,13 @@ def _multiplies_integers(outcome: Outcome) -> bool:
 
 
 def _portability_lines(outcome: Outcome) -> list[str]:
+    from edgecnn.quantize.portability import PortabilityUnknown
+
     found = outcome.portability
     if found is None:
         return []
+    if isinstance(found, PortabilityUnknown):
+        return [f"Portable  not known whether x86 CPUs without VNNI answer alike: {found.reason}"]
     if not found.can_saturate:
         return ["Portable  no 8-bit sum can saturate: x86 CPUs with and without VNNI answer alike"]
     if not found.saturating_layers:
@@ -179,7 +208,7 @@ def _portability_lines(outcome: Outcome) -> list[str]:
     ]
 
 
-def _front_row(point: MixedPoint) -> tuple[object, ...]:
+def _front_row(point: MixedPoint, *, chosen: bool) -> tuple[object, ...]:
     low, high = point.latency_ci95
     return (
         point.label,
@@ -188,4 +217,5 @@ def _front_row(point: MixedPoint) -> tuple[object, ...]:
         f"x {point.relative_latency:.2f}",
         f"{low:.2f}-{high:.2f}",
         "met" if point.met else "not met",
+        "chosen" if chosen else "",
     )

@@ -72,6 +72,10 @@ def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
     and nothing else; dynamic needs no images; weights is for size; fp16 is for GPUs; nncf is OpenVINO's own
     quantiser.
 
+    Layers in float are searched, by their measured latency, for --target ort only. For openvino, auto takes
+    the better of its own file and NNCF's, as measured there; for trt it measures no speed. Name the layers
+    with --keep-float there.
+
     The exit code is 3 if more than --max-drop is lost, or if an int8 file is not faster. What chance could
     explain, by a 95 % interval, is no failure; that it cannot be told which is faster is a warning.
     """
@@ -92,7 +96,7 @@ def quantize(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401 - c
         print_outcome(terminal, outcome, front)
     for warning in outcome.measured.results[1].warnings:
         terminal.warn(warning)
-    _judge(outcome.measured)
+    _judge(outcome, settings)
 
 
 def _settings(options: dict[str, Any]) -> QuantizeSettings:
@@ -146,25 +150,39 @@ def _run(
     return quantize_artifact(artifact, settings, sources, path, observe=terminal.note, warn=terminal.warn)
 
 
-def _judge(measured: Measured) -> None:
+def _judge(outcome: Outcome, settings: QuantizeSettings) -> None:
     """Fail for what was asked for and is not so.
 
     Raises:
         GateError: it lost too much, or is not faster.
     """
-    failed = {gate.name: gate for gate in measured.gates if not gate.held}
+    failed = {gate.name: gate for gate in outcome.measured.gates if not gate.held}
     problems, remedies = [], []
     if gate := failed.get("max_drop"):
         problems.append(f"Top-1 fell by {gate.value:.2f} points; --max-drop allows {gate.limit:g}.")
-        remedies.append(
-            "More calibration images, --recipe auto, or --keep-float with the most sensitive layers can help."
-        )
+        remedies.append(_against_a_drop(outcome, settings))
     if gate := failed.get("min_speedup"):
-        about = _about_speed(measured)
+        about = _about_speed(outcome.measured)
         problems.append(f"It is not faster than the float model: {gate.value:.2f} times the speed{about}.")
         remedies.append("Ship the float model here, or quantise for another --target or --cpu.")
     if problems:
         raise GateError(f"{' '.join(problems)} The file was written.", " ".join(remedies))
+
+
+def _against_a_drop(outcome: Outcome, settings: QuantizeSettings) -> str:
+    """What is left to try, of what the target and the recipe allow."""
+    record = outcome.artifact.spec.quantization
+    ways = ["more calibration images"] if record is not None and record.calibration is not None else []
+    ways += ["--recipe auto"] if settings.recipe != "auto" else []
+    ways.append("--keep-float with the most sensitive layers")
+    text = f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[-1]
+    remedy = f"{text[0].upper()}{text[1:]} can help."
+    if settings.target == "ort":
+        return remedy
+    return (
+        f"{remedy} Such layers are searched for --target ort only: quantise for it with --recipe auto, and "
+        "'edgecnn inspect' names those to pass here."
+    )
 
 
 def _about_speed(measured: Measured) -> str:

@@ -23,6 +23,7 @@ from edgecnn.engines.suitability import unsuitable
 from edgecnn.environment import describe_environment, usable_cores
 from edgecnn.errors import ArtifactError, GateError, UsageError
 from edgecnn.reports.counted import counted
+from edgecnn.reports.digits import digits
 from edgecnn.reports.result import ResultFile
 from edgecnn.reports.result_file import encode_results
 from edgecnn.serving_config import ModelSettings, write_serving_config
@@ -66,6 +67,14 @@ class _Request:
         return TuneSettings(
             objective=self.objective, seconds=self.duration, max_latency_ms=self.max_latency_ms
         )
+
+    @property
+    def served_spec(self) -> str | None:
+        """What was said of a model file made elsewhere, so that it means the same wherever one serves."""
+        spec = self.model_options.spec
+        if spec is None or not Path(self.model).is_file():
+            return None
+        return str(Path(spec).resolve()) if Path(spec).is_file() else spec
 
 
 @click.command("tune")
@@ -139,7 +148,9 @@ def tune_command(terminal: Terminal, /, **options: Any) -> None:  # noqa: ANN401
         terminal.warn(reason)
     elif sentence := verdict(tuning):
         terminal.note(sentence)
-    config = serving_config(tuning, tuning.best, artifact, choice, request.settings, environment)
+    config = serving_config(
+        tuning, tuning.best, artifact, choice, request.settings, environment, request.served_spec
+    )
     with writing(request.output, ArtifactError, _ELSEWHERE):
         write_serving_config(config, request.output)
     terminal.note(f"Wrote {request.output}: {written(config.model[0], tuning.best.configuration)}")
@@ -194,8 +205,8 @@ def _row(each: Measured, mark: str) -> tuple[object, ...]:
         configuration.batch,
         f"{np.median(each.images_per_s):.1f}",
         None if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f}",
-        f"{summary.median:.2f}",
-        f"{each.p95_ms:.2f}",
+        digits(summary.median, 2, least=3),
+        digits(each.p95_ms, 2, least=3),
         summary.count,
     )
 
@@ -204,7 +215,7 @@ def _nothing_fits(tuning: Tuning, request: _Request) -> GateError:
     nearest = min(tuning.measured, key=lambda each: each.p95_ms)
     return GateError(
         f"No configuration answers 95 % of the calls within {request.max_latency_ms:g} ms; the nearest is "
-        f"{_words(nearest.configuration)}, with {nearest.p95_ms:.2f} ms.",
+        f"{_words(nearest.configuration)}, with {digits(nearest.p95_ms, 2, least=3)} ms.",
         f"Allow more, or use a smaller network or precision. {request.output} is not written.",
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.artifact import Artifact
-from edgecnn.compare.identity import identity
+from edgecnn.compare.identity import content, identity
 from edgecnn.compare.store import Store, key_of
 from edgecnn.data import LabelledImages, fingerprint, map_labels
 from edgecnn.engines import Engine
@@ -78,7 +78,7 @@ class AccuracyPass:
         return [found[key] for key in keys]
 
     def _key(self, contestant: Contestant, images: str) -> str:
-        both = [(each.artifact.sha256(), identity(each.choice)) for each in (self.reference, contestant)]
+        both = [(content(each.artifact), identity(each.choice)) for each in (self.reference, contestant)]
         return key_of("accuracy", both, images, self.store.machine())
 
 
@@ -135,7 +135,8 @@ class _Measure:
                 engines, run.source, self.labels, settings, paired=True, observer=self.advance
             )
             variants = [(_variant(each, engine), engine) for _, each, engine in open_now]
-            results = measured_results(evaluation, variants, run.source, settings, Wanted(paired=True))
+            wanted = Wanted(paired=True, confused=True)
+            results = measured_results(evaluation, variants, run.source, settings, wanted)
         for (key, _, _), result in zip(open_now, results, strict=True):
             run.store.keep(key, (result,))
             found[key] = result

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgecnn.artifact import Artifact, open_artifact
 from edgecnn.compare.cells import Making
+from edgecnn.compare.identity import content
 from edgecnn.compare.plan import ComparePlan
 from edgecnn.compare.store import key_of
 from edgecnn.data import fingerprint, map_labels, subset
@@ -43,7 +44,7 @@ def made_artifact(
     if calibration is not None:
         used = subset(calibration, plan.images)
         images = (fingerprint(used), map_labels(used, base.spec.classes, plan.classes).tolist())
-    key = key_of(base.sha256(), settings, images, environment.versions)
+    key = key_of(content(base), settings, images, environment.versions)
     path = _path(base, making, plan.folder, key)
     if path.is_file() and not plan.fresh:
         try:

@@ -12,12 +12,13 @@ from edgecnn.compare.accuracy import AccuracyPass, Contestant
 from edgecnn.compare.artifacts import made_artifact
 from edgecnn.compare.cells import Cell, Making, cells_of
 from edgecnn.compare.gates import quantisation_gate
-from edgecnn.compare.identity import identity
+from edgecnn.compare.identity import content, identity
 from edgecnn.compare.plan import ComparePlan, Subject
 from edgecnn.compare.store import Store, key_of
 from edgecnn.engines.choice import parse_choice
 from edgecnn.environment import describe_environment
 from edgecnn.errors import EdgecnnError, UsageError
+from edgecnn.reports.class_names import ClassNames
 from edgecnn.reports.result import Accuracy, Gate, Result, ResultFile, Variant
 
 __all__ = ["MatrixOutcome", "run_matrix"]
@@ -37,11 +38,15 @@ class MatrixOutcome:
         document: a result for each cell, in the order of networks, engines and precisions.
         left_out: what there cannot be, and why.
         problems: accuracies that could not be measured, and why; the speed then still was.
+        remembered: how many results have their speed and memory from an earlier run.
+        classes: what the classes of each network are called, by the sha256 of its float artifact.
     """
 
     document: ResultFile
     left_out: tuple[str, ...]
     problems: tuple[str, ...]
+    remembered: int
+    classes: ClassNames
 
     @property
     def failed(self) -> bool:
@@ -70,13 +75,20 @@ def run_matrix(plan: ComparePlan, observe: Observe = lambda _text, _share: None)
     progress = _Progress(observe, plan, cells)
     results: list[Result] = []
     problems: list[str] = []
+    remembered = 0
     for subject in plan.subjects:
         row = _Row(plan, subject, store, progress)
         results += row.results(cells)
         problems += row.problems
+        remembered += row.remembered
     observe("Done", 1.0)
     document = ResultFile(environment=environment, results=tuple(results))
-    return MatrixOutcome(document, left_out, tuple(problems))
+    return MatrixOutcome(document, left_out, tuple(problems), remembered, _classes(plan))
+
+
+def _classes(plan: ComparePlan) -> ClassNames:
+    artifacts = [subject.artifact for subject in plan.subjects]
+    return {each.sha256(): each.spec.classes for each in artifacts if each is not None}
 
 
 @dataclass(slots=True)
@@ -109,6 +121,7 @@ class _Row:
     progress: _Progress
     failures: dict[Cell, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    remembered: int = 0
 
     def results(self, cells: Sequence[Cell]) -> list[Result]:
         if self.subject.artifact is None:
@@ -178,12 +191,13 @@ class _Row:
             duration_s=self.plan.duration_s,
             memory=self.plan.memory,
         )
-        content = [(artifact.sha256(), identity(cell.choice)) for cell, artifact in sound.items()]
+        measured = [(content(artifact), identity(cell.choice)) for cell, artifact in sound.items()]
         settings = (plan.batches, plan.threads, plan.duration_s, plan.memory)
-        key = key_of("bench", content, settings, self.store.machine())
+        key = key_of("bench", measured, settings, self.store.machine())
         if known := self.store.known(key):
             self._say("speed and memory known from an earlier run", _BENCH * len(artifacts))
             found = _dated(known)
+            self.remembered = len(found)
         else:
             tell = self._following(f"measuring {len(sound)} variants in turns", _BENCH * len(artifacts))
             found = tuple(run_bench(plan, lambda _text, share: tell(share)))

@@ -7,7 +7,7 @@ from typing import cast
 
 from edgecnn.artifact import Artifact, is_plan
 from edgecnn.engines.base import Engine, EngineInfo, EngineOptions, EngineType
-from edgecnn.engines.plugin import plugin_type
+from edgecnn.engines.plugin import open_plugin, plugin_type
 from edgecnn.errors import EngineError, EngineUnavailableError, UnknownNameError, UsageError
 from edgecnn.lookup import resolve
 
@@ -104,8 +104,10 @@ def open_engine(name: str, artifact: Artifact, options: EngineOptions | None = N
     Raises:
         UsageError: no such engine, or an option that it does not understand.
         EngineUnavailableError: the engine cannot open on this machine.
-        EngineError: the artifact does not open in it.
+        EngineError: the artifact does not open in it; of a plug-in, whatever else it raised.
     """
+    if ":" in name:
+        return open_plugin(name, artifact, options or EngineOptions())
     if is_plan(artifact.path) and name in ENGINES and ENGINES[name].understands is not _OF_PLANS:
         raise EngineError(
             f"{artifact.path} is a TensorRT plan, and the engine {name!r} runs no plans.",

@@ -5,7 +5,7 @@ standard input, a :class:`Footprint` or a :class:`Failure` as JSON on its standa
 
 A peak belongs to a whole process and never falls, hence a fresh process for each figure. Its first reading,
 ``empty``, is of a process that holds Python, numpy, and edgecnn with the packages that its contracts need
-(onnx, msgspec), but no engine's library: what is above it is what the engine and the model cost. A script
+(msgspec), but no engine's library: what is above it is what the engine and the model cost. A script
 without edgecnn starts lower and rises by as much (``scripts/check_memory.py`` compares them).
 """
 

@@ -6,11 +6,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from typing import cast
 
-from edgecnn.engines.base import EngineOptions, EngineType
+from edgecnn.artifact import Artifact
+from edgecnn.engines.base import CopyingEngine, Engine, EngineOptions, EngineType
+from edgecnn.engines.guarded import GuardedCopyingEngine, GuardedEngine, blaming
 from edgecnn.errors import EngineUnavailableError, UsageError
 from edgecnn.lookup import resolve
 
-__all__ = ["plugin_type"]
+__all__ = ["open_plugin", "plugin_type"]
 
 _CONTRACT = "edgecnn.engines.base.EngineType says what one needs."
 
@@ -28,6 +30,21 @@ def plugin_type(reference: str) -> EngineType:
     if problem := _problem(found):
         raise UsageError(f"{reference!r} is no engine: {problem}.", _CONTRACT)
     return cast(EngineType, found)
+
+
+def open_plugin(reference: str, artifact: Artifact, options: EngineOptions) -> Engine:
+    """Open ``artifact`` in the engine that ``reference`` names.
+
+    Raises:
+        UsageError: as :func:`plugin_type`, or an option that it does not understand.
+        EngineUnavailableError: as :func:`plugin_type`, or as the plug-in says.
+        EngineError: the artifact does not open in it, whatever it raised.
+    """
+    kind = plugin_type(reference)
+    with blaming(reference, "open"):
+        engine = kind(artifact, options)
+        guard = GuardedCopyingEngine if isinstance(engine, CopyingEngine) else GuardedEngine
+        return guard(reference, engine)
 
 
 def _resolved(reference: str) -> object:

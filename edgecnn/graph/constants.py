@@ -1,4 +1,4 @@
-"""Constants stored in one way: as initialisers, which is where all that rewrites weights looks for them."""
+"""Constants stored in one way, where all that rewrites weights looks for them: as initialisers alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import onnx
 
 from edgecnn.graph.index import GraphIndex
 
-__all__ = ["store_constants"]
+__all__ = ["drop_constant_inputs", "store_constants"]
+
+#: Files of before list every initialiser as an input, too; ONNX demands it of them.
+_FIRST_WITHOUT = 4
 
 
 def store_constants(model: onnx.ModelProto) -> int:
@@ -40,3 +43,21 @@ def store_constants(model: onnx.ModelProto) -> int:
         del graph.node[:]
         graph.node.extend(copies)
     return gone
+
+
+def drop_constant_inputs(model: onnx.ModelProto) -> int:
+    """Take the initialisers out of the inputs of the main graph: what is left is fed.
+
+    Listed there, they could be replaced from run to run, so that no engine may compute with them ahead; and
+    they may stand before the image.
+
+    Returns:
+        How many are gone.
+    """
+    constant = {tensor.name for tensor in model.graph.initializer}
+    listed = [value for value in model.graph.input if value.name in constant]
+    for value in listed:
+        model.graph.input.remove(value)
+    if listed:
+        model.ir_version = max(model.ir_version, _FIRST_WITHOUT)
+    return len(listed)

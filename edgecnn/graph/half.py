@@ -9,7 +9,6 @@ float32 exchange their values in float16.
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -18,7 +17,9 @@ from onnx import TensorProto, numpy_helper
 from onnxconverter_common.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from edgecnn.errors import QuantizationError
+from edgecnn.graph.constants import drop_constant_inputs
 from edgecnn.graph.index import GraphIndex, attribute
+from edgecnn.graph.node_names import name_apart
 from edgecnn.graph.reading import half_constants, require_nodes
 
 __all__ = ["LARGEST_HALF", "to_half"]
@@ -47,12 +48,14 @@ def to_half(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> onnx.Mo
             it), the model holds float16 already, or the result is no valid model.
         UnknownNameError: no node has a name in ``keep_float``.
     """
-    require_nodes(model, keep_float)
     _require_single(model)
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
-    _name_nodes(prepared.graph)
+    name_apart(prepared.graph)  # the converter tells nodes by their names
+    require_nodes(prepared, keep_float)
     _store_constants(prepared.graph)
+    drop_constant_inputs(prepared)
+    _forget_types_of_constants(prepared.graph)
     kept = {*keep_float, *_casts_to_float(prepared.graph)}
     _unshare(prepared.graph, kept)
     _require_in_range(prepared.graph, kept)
@@ -73,27 +76,21 @@ def _require_single(model: onnx.ModelProto) -> None:
         )
 
 
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """The converter tells nodes by their names, which ONNX neither asks for nor keeps apart."""
-    taken = Counter(node.name for node in graph.node)
-    for number, node in enumerate(graph.node):
-        if not node.name or taken[node.name] > 1:
-            taken[node.name] -= 1
-            node.name = f"{node.name or node.op_type}_{number}"
-
-
 def _store_constants(graph: onnx.GraphProto) -> None:
-    """Turn ``Constant`` nodes into initialisers, and have these among the inputs (old files do) no more."""
+    """Turn ``Constant`` nodes into initialisers; an Identity of one stays, as do all names but these."""
     stored = GraphIndex(graph).constants
     nodes = [node for node in graph.node if node.op_type == "Constant" and node.output[0] in stored]
     for node in nodes:
         graph.initializer.add().CopyFrom(stored[node.output[0]])
         graph.initializer[-1].name = node.output[0]
         graph.node.remove(node)
+
+
+def _forget_types_of_constants(graph: onnx.GraphProto) -> None:
+    """They would be taken for those of computed values."""
     constant = {tensor.name for tensor in graph.initializer}
-    for values in (graph.input, graph.value_info):
-        for value in [value for value in values if value.name in constant]:
-            values.remove(value)
+    for value in [value for value in graph.value_info if value.name in constant]:
+        graph.value_info.remove(value)
 
 
 def _casts_to_float(graph: onnx.GraphProto) -> Iterator[str]:

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.graph.index import GraphIndex, attribute
+from edgecnn.graph.node_names import node_names
 from edgecnn.graph.shapes import ValueType, images_per_run, inlined, value_types
 from edgecnn.graph.storage import stored_bytes
 
@@ -67,7 +68,7 @@ class GraphLayer:
     """A node with multiply-accumulates, or another one that works on quantised numbers; for one image.
 
     Attributes:
-        node: its name; of a node without one, that of its first output.
+        node: its name; of a node without one of its own, that of its first output (``node_names``).
         op: its operator.
         output_shape: of its first output, with a dynamic batch as 1; None when unknown.
         precision: as written in the file: "fp32", "fp16", "bf16", "fp64", "int8", "int16", "int4", "fp8";
@@ -175,7 +176,8 @@ def graph_layers(model: onnx.ModelProto) -> tuple[GraphLayer, ...]:
     """
     model = inlined(model)
     reader = _Reader(model)
-    layers = (reader.layer(node) for node in model.graph.node if node.op_type not in _QUANTISERS)
+    named = zip(model.graph.node, node_names(model.graph), strict=True)
+    layers = (reader.layer(node, name) for node, name in named if node.op_type not in _QUANTISERS)
     return tuple(layer for layer in layers if layer is not None)
 
 
@@ -195,17 +197,17 @@ class _Reader:
         self._types = value_types(model)
         self._images = images_per_run(model)
 
-    def layer(self, node: onnx.NodeProto) -> GraphLayer | None:
-        """``node`` as a layer, or None if it neither multiplies nor works on quantised numbers."""
+    def layer(self, node: onnx.NodeProto, name: str) -> GraphLayer | None:
+        """``node`` as a layer of that name; None if it neither multiplies nor works on quantised numbers."""
         if node.op_type in _PRODUCTS:
-            return self._product(node, _PRODUCTS[node.op_type])
+            return self._product(node, name, _PRODUCTS[node.op_type])
         inputs = self._inputs(node)
         if node.op_type == "Shape" or (not inputs and node.op_type not in _OTHERS):
             return None
         output = self._output(node)
         stays_integer = bool(inputs) and output is not None
         return GraphLayer(
-            node=node.name or node.output[0],
+            node=name,
             op=node.op_type,
             output_shape=self._shape(node.output[0]),
             precision=_kind_of_name(inputs[0].dtype) if stays_integer else _kind(self._dtype(node.output[0])),
@@ -214,12 +216,12 @@ class _Reader:
             output=output,
         )
 
-    def _product(self, node: onnx.NodeProto, places: _Places) -> GraphLayer:
+    def _product(self, node: onnx.NodeProto, name: str, places: _Places) -> GraphLayer:
         assert places.weight is not None
         stored = self._stored(node.input[places.weight])
         elements = prod(stored.tensor.dims) if stored else 0
         return GraphLayer(
-            node=node.name or node.output[0],
+            node=name,
             op=node.op_type,
             output_shape=self._shape(node.output[0]),
             precision=self._precision(node, places, stored),

@@ -42,9 +42,12 @@ _STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "QuantizeLinear": ("QuantizeLinear", (0, 1, 2)),
 }
 
-#: What exporters compute shapes with.
+#: What exporters compute shapes and paddings with.
 _SHAPE_ARITHMETIC = frozenset(
-    {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze"}
+    {
+        *("Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Gather", "Identity", "Mul"),
+        *("Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"),
+    }
 )
 
 #: What the stand-ins know; attributes beyond these belong to ONNX Runtime alone.
@@ -94,7 +97,7 @@ def value_types(model: onnx.ModelProto, images: int = 1) -> dict[str, ValueType]
     types = _inferred(skeleton)
     while not _complete(types, skeleton.graph) and _fold_shapes(skeleton, types):
         types = _inferred(skeleton)
-    for tensor in model.graph.initializer:
+    for tensor in (*skeleton.graph.initializer, *model.graph.initializer):
         types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
     return types
 

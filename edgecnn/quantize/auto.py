@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecnn.graph.index import GraphIndex
 from edgecnn.quantize.bias_correction import correct_biases, weighted_nodes
-from edgecnn.quantize.calibration import ChannelStatistics, measure_channels
+from edgecnn.quantize.calibration import Calibration, ChannelStatistics, measure_channels
 from edgecnn.quantize.equalise import equalise
 from edgecnn.quantize.fidelity import Fidelity, margins_of
 from edgecnn.quantize.goal import Goal
@@ -125,14 +125,16 @@ def quantize_automatically(work: Work) -> Quantised:
         steps=(*state.steps, *([f"{len(kept)} nodes in float"] if kept else [])),
         kept_float=tuple(sorted({*work.keep_float, *kept})),
         front=tuple(front),
+        convergence=search.calibration.convergence,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What all steps share: images in memory, and the float model's scores of them."""
+    """What all steps share: images in memory, the float model's scores of them, and its activations."""
 
     work: Work
+    calibration: Calibration
     tuning: Images
     tuning_scores: NDArray[np.float32]
     judge: Judge
@@ -152,12 +154,12 @@ class _Search:
             Goal(work.settings.max_drop),
             threads,
         )
-        return cls(work, tuning, session.scores(tuning), judge)
+        return cls(work, work.calibrated(work.model), tuning, session.scores(tuning), judge)
 
     def start(self) -> _State:
         """The best method's ranges on the model as it is."""
         model = self.work.model
-        method, parts = self.ranged(model, self.work.calibrated(model).histograms)
+        method, parts = self.ranged(model, self.calibration.histograms)
         return self.told(_State(parts, self.reached(parts), (f"ranges by {method}",)))
 
     def try_correction(self, state: _State) -> _State:
@@ -223,6 +225,7 @@ class _Search:
             scheme=scheme_text(self.work),
             steps=state.steps,
             kept_float=tuple(sorted(self.work.keep_float)),
+            convergence=self.calibration.convergence,
         )
         from edgecnn.quantize.with_nncf import nncf_default  # takes seconds to import, and is optional
 

@@ -1,7 +1,7 @@
 """What values a model's activations take on images: histograms and channel statistics, streamed.
 
 Memory does not grow with the number of images: each batch of activations is reduced to histograms of fixed
-size and forgotten.
+size and forgotten. Networks with large activations run fewer images at a time.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgecnn.graph.shapes import images_per_run, value_types
 from edgecnn.quantize.finiteness import require_finite
 from edgecnn.quantize.histogram import Histogram
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.sessions import Images, Session, in_batches
+from edgecnn.quantize.sessions import BATCH, Images, Session, in_batches
 
 __all__ = [
     "Calibration",
@@ -26,10 +28,18 @@ __all__ = [
     "float_input",
     "measure_channels",
     "observed",
+    "unsettled",
 ]
 
-#: Images between two looks at the ranges, for the convergence figure.
+#: Of the activations that one run gives out: those of four images in most networks (82 MiB each in
+#: EfficientNet-B0), those of one in the largest (617 MiB in B4).
+_RUN_BYTES = 512 * 2**20
+
+#: Share of the images between two looks at the ranges, for the convergence figure.
 _SHARE_OF_LAST = 0.25
+
+#: Percent; above this, more images would still widen the ranges.
+_CONVERGED = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +49,17 @@ class Calibration:
     Attributes:
         histograms: value name -> its histogram, the input's included.
         images: how many images went in.
-        convergence: by how much, in percent of their width, the last quarter of the images widened the
+        convergence: by how much, in percent of their width, the last quarter of the images, or the last run
+            of several where that is more, widened the
             ranges: the median over all activations. Above a few percent, more images would still change them.
+            None where all images went in one run: then it cannot be told.
         not_finite: names of the values that were NaN or infinite, in the order of the graph: those have no
             histogram.
     """
 
     histograms: dict[str, Histogram]
     images: int
-    convergence: float
+    convergence: float | None
     not_finite: tuple[str, ...] = ()
 
 
@@ -88,13 +100,15 @@ def calibrate(
     """
     names = _float_values(model)
     session = Session(observed(model, names), threads=threads)
-    source = float_input(model)
+    source, size = float_input(model), _images_at_once(model, names)
     histograms: dict[str, Histogram] = {}
     earlier: dict[str, float] = {}
     not_finite: set[str] = set()
     seen = 0
     with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
+        for batch in chain.from_iterable(in_batches(batch, size) for batch in batches):
+            if not earlier and seen + len(batch) > (1 - _SHARE_OF_LAST) * expected:
+                earlier = {name: histogram.high - histogram.low for name, histogram in histograms.items()}
             values = [*([batch] if source else []), *session.run(batch, names)]
             found = pool.map(_histogram, values)
             for name, histogram in zip([*source, *names], found, strict=True):
@@ -104,12 +118,20 @@ def calibrate(
                     histograms[name] = histograms[name] + histogram if name in histograms else histogram
             require_finite(model, _in_order(not_finite, [*source, *names]), keep_float)
             seen += len(batch)
-            if not earlier and seen >= (1 - _SHARE_OF_LAST) * expected:
-                earlier = {name: histogram.high - histogram.low for name, histogram in histograms.items()}
     widening = _widening(earlier, histograms)
     for name in not_finite:
         histograms.pop(name, None)  # it has one where only some of the images overflow
     return Calibration(histograms, seen, widening, _in_order(not_finite, [*source, *names]))
+
+
+def unsettled(convergence: float | None) -> tuple[str, ...]:
+    """What to say of a :attr:`Calibration.convergence`: that more images are wanted, or nothing."""
+    if convergence is None or convergence <= _CONVERGED:
+        return ()
+    return (
+        f"The last of the calibration images still widened the ranges by {convergence:.1f} %: more images "
+        "would change them. Pass more with --calib, or raise --images.",
+    )
 
 
 def _in_order(chosen: Collection[str], names: Iterable[str]) -> tuple[str, ...]:
@@ -126,6 +148,8 @@ def measure_channels(
 ) -> dict[str, ChannelStatistics]:
     """Channel statistics of those of the values ``names`` that nodes compute, and of a float input.
 
+    Values without channels, or whose first dimension is not the batch, have none.
+
     Args:
         model: in float32.
         names: of values.
@@ -136,12 +160,15 @@ def measure_channels(
     wanted, source = set(names), float_input(model)
     inner = [name for name in _float_values(model) if name in wanted]
     session = Session(observed(model, inner), threads=threads)
+    size = _images_at_once(model, inner)
     sums: dict[str, NDArray[np.float64]] = {}
     rounded: dict[str, NDArray[np.float64]] = {}
     largest: dict[str, NDArray[np.float64]] = {}
-    for batch in in_batches(images):
+    for batch in in_batches(images, size):
         values = [*([batch] if source else []), *session.run(batch, inner)]
         for name, value in zip([*source, *inner], values, strict=True):
+            if value.ndim < 2 or len(value) != len(batch):
+                continue
             channels = value.reshape(*value.shape[:2], -1)
             sums[name] = sums.get(name, 0) + channels.mean(axis=2, dtype=np.float64).sum(axis=0)
             largest[name] = np.maximum(largest.get(name, 0), np.abs(channels).max(axis=(0, 2)))
@@ -161,6 +188,13 @@ def _rounded(values: NDArray[np.float32], span: Range) -> NDArray[np.float32]:
     levels = np.clip(np.rint(values / step) + zero, 0, 255)
     held: NDArray[np.float32] = (levels - zero) * step
     return held
+
+
+def _images_at_once(model: onnx.ModelProto, names: Iterable[str]) -> int:
+    """Images per run: as many as memory has for the values ``names``, at least what the model is fixed to."""
+    types, fixed = value_types(model), images_per_run(model)
+    numbers = sum(types[name].elements or 0 for name in names if name in types)
+    return max(fixed, min(BATCH, _RUN_BYTES * fixed // max(4 * numbers, 1)))
 
 
 def float_input(model: onnx.ModelProto) -> list[str]:
@@ -200,7 +234,7 @@ def _histogram(values: NDArray[np.float32]) -> Histogram | None:
         return None
 
 
-def _widening(earlier: dict[str, float], histograms: dict[str, Histogram]) -> float:
+def _widening(earlier: dict[str, float], histograms: dict[str, Histogram]) -> float | None:
     widths = [(earlier[name], histograms[name].high - histograms[name].low) for name in earlier]
     shares = [100 * (after - before) / after for before, after in widths if after > 0]
-    return float(np.median(shares)) if shares else 0.0
+    return float(np.median(shares)) if shares else None

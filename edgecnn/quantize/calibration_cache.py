@@ -21,7 +21,7 @@ from edgecnn.spec import Preprocess
 
 __all__ = ["cached_calibration", "calibration_key"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 #: What damaged archives raise, depending on the byte that is wrong.
 _UNREADABLE = (

@@ -36,8 +36,8 @@ def quantize_dynamically(
     """A copy of ``model`` whose Gemm and MatMul with constant weights multiply 8-bit integers.
 
     Activations are uint8, their range that of the values in the run; weights are int8, one scale per output
-    channel. Convolutions stay in float. Names and types of input and output, the dynamic batch, the opset and
-    the model's metadata stay. The node ``NAME`` becomes ``NAME_quant`` (MatMulInteger) and nodes around it.
+    channel. Convolutions stay in float. Names and types of input and output, the dynamic batch and the opset
+    stay. The node ``NAME`` becomes ``NAME_quant`` (MatMulInteger) and nodes around it.
 
     Args:
         model: in float32, opset 11 or later, below 2 GiB.
@@ -66,7 +66,6 @@ def quantize_dynamically(
     hidden = _hide_products(prepared)
     quantised = _quantise(prepared, products, reduce_range=reduce_range)
     _show_products(quantised, hidden)
-    _restore_labels(quantised, model)
     return quantised
 
 
@@ -146,10 +145,3 @@ def _show_products(model: onnx.ModelProto, hidden: Collection[str]) -> None:
             node.op_type = "Gemm"
     for entry in [entry for entry in model.opset_import if entry.domain == _HIDDEN]:
         model.opset_import.remove(entry)
-
-
-def _restore_labels(quantised: onnx.ModelProto, model: onnx.ModelProto) -> None:
-    """The quantiser signs as the producer and leaves a mark of its own among the metadata."""
-    quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
-    del quantised.metadata_props[:]
-    quantised.metadata_props.extend(model.metadata_props)

@@ -51,9 +51,15 @@ class CalibrationImages:
 
     def batches(self) -> Iterator[Images]:
         """The images that set the ranges, four at a time."""
-        indices = self.ranging.tolist()
-        pieces = (indices[start : start + BATCH] for start in range(0, len(indices), BATCH))
-        yield from ordered_map(self._prepared, pieces, workers=self.threads, window=self.threads + 1)
+        yield from self._pieces(self.ranging, BATCH)
+
+    def spaced(self, limit: int, size: int) -> Iterator[Images]:
+        """At most ``limit`` of the images that set the ranges, evenly spaced, always ``size`` at a time.
+
+        Where they do not fill the last piece, it is filled up with the first of them.
+        """
+        indices = _spaced(self.ranging, limit)
+        yield from self._pieces(np.resize(indices, -(-len(indices) // size) * size), size)
 
     def tuning(self) -> Images:
         """At most 24 of the images that set the ranges, to try ranges out on."""
@@ -70,6 +76,10 @@ class CalibrationImages:
     def fingerprint(self) -> str:
         """SHA-256 of the images that set the ranges: a key for caches."""
         return fingerprint(select(self.source, self.ranging, self.source.name))
+
+    def _pieces(self, indices: NDArray[np.int64], size: int) -> Iterator[Images]:
+        pieces = (indices[start : start + size].tolist() for start in range(0, len(indices), size))
+        yield from ordered_map(self._prepared, pieces, workers=self.threads, window=self.threads + 1)
 
     def _prepared(self, indices: list[int]) -> Images:
         images = (prepare(self.source.image(at), self.spec, name=self.source.key(at)) for at in indices)

@@ -22,7 +22,7 @@ from edgecnn.reports.label import label
 from edgecnn.reports.max_drop import drop_gate
 from edgecnn.reports.result import Gate, LatencyMs, MemoryBytes, Ratio, Result, Variant
 from edgecnn.reports.variant import variant_of
-from edgecnn.spec import QuantizationAccuracy, QuantizationSpeed
+from edgecnn.spec import ModelSpec, QuantizationAccuracy, QuantizationSpeed
 from edgecnn.timing.order_statistics import Interval
 from edgecnn.timing.speed import SpeedRatio, compare_speed, speed_verdict
 from edgecnn.validate import PassSettings, Wanted, evaluate, measured_results, open_for_pass
@@ -37,6 +37,10 @@ ENGINE_OF: dict[Target, str] = {"ort": "ort", "openvino": "openvino", "trt": "or
 _SECONDS = 3.0
 
 _BATCH = 8
+
+#: Percent of images with the float model's answer, below which it is no longer rounding that shows: networks
+#: that int8 suits badly still agree on more.
+_SUSPICIOUS = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +99,14 @@ def measure(
         EngineError: it refuses a model.
     """
     results, accuracy, drop = _accuracy(reference, quantised, settings, evaluation)
+    results = (results[0], replace(results[1], warnings=_suspicion(accuracy)))
     found = None
     if settings.target != "trt":
         tell_from = 1.0 if must_be_faster else None
         found = _compared(reference, quantised, settings, evaluation, tell_from)
-    share = int8_mac_share(models[1], macs_by_node(models[0])) if settings.target == "ort" else None
+    share = None
+    if settings.target == "ort":
+        share = int8_mac_share(models[1], macs_by_node(models[0], _image_shape(quantised.spec)))
     gates = _gates(drop, found if must_be_faster else None, settings)
     if found is not None:
         results = _with_speed(results, found, must_be_faster=must_be_faster)
@@ -187,11 +194,17 @@ def _record(found: SpeedRatio, settings: QuantizeSettings) -> QuantizationSpeed:
 def _one_batch(artifact: Artifact, evaluation: Evaluation | None) -> Batch:
     """One image, or as many as the model is fixed to; without images, grey ones."""
     tensor = artifact.spec.input
-    count, *rest = (size if isinstance(size, int) else 1 for size in tensor.shape)
+    count = tensor.shape[0] if isinstance(tensor.shape[0], int) else 1
     if evaluation is None:
-        return np.zeros((count, *rest), tensor.dtype)
+        return np.zeros((count, *_image_shape(artifact.spec)), tensor.dtype)
     image = prepare(evaluation.source.image(0), artifact.spec)
     return np.repeat(image[np.newaxis], count, axis=0)
+
+
+def _image_shape(spec: ModelSpec) -> tuple[int, ...]:
+    """Of one model input as :func:`prepare` makes it: (C, H, W), or (H, W, C) of pixels as they are."""
+    channels, size = spec.preprocess.channels, spec.preprocess.crop
+    return (*size, channels) if spec.preprocess.in_graph else (channels, *size)
 
 
 def _gates(drop: Drop | None, speed: SpeedRatio | None, settings: QuantizeSettings) -> tuple[Gate, ...]:
@@ -220,9 +233,23 @@ def _with_speed(
             ci95=found.ci95,
             distinct=verdict != "unclear",
         ),
-        warnings=(_doubt(found.ci95),) if must_be_faster and verdict == "unclear" else (),
+        warnings=(
+            *results[1].warnings,
+            *((_doubt(found.ci95),) if must_be_faster and verdict == "unclear" else ()),
+        ),
     )
     return before, after
+
+
+def _suspicion(accuracy: QuantizationAccuracy | None) -> tuple[str, ...]:
+    """What to say of answers that are others than the float model's, however few images told so."""
+    if accuracy is None or accuracy.agreement >= _SUSPICIOUS:
+        return ()
+    return (
+        f"It answers as the float model on {accuracy.agreement:.1f} % of {accuracy.n} images only: that is "
+        "hardly rounding. Measure it on more images with 'edgecnn validate' before you use it; another "
+        "--recipe, or --keep-float with the first layers, may help.",
+    )
 
 
 def _doubt(ci95: Interval) -> str:

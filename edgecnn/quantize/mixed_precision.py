@@ -10,14 +10,14 @@ import onnx
 from numpy.typing import NDArray
 
 from edgecnn.quantize.fidelity import Fidelity, fidelity
-from edgecnn.quantize.goal import Drop, Goal, drop_between
+from edgecnn.quantize.goal import MIN_AGREEMENT, Drop, Goal, drop_between
 from edgecnn.quantize.sessions import Images, Session
 from edgecnn.quantize.sites import Site
 from edgecnn.timing.order_statistics import Interval
 from edgecnn.timing.ratio import SAME
 from edgecnn.timing.speed import compare_speed
 
-__all__ = ["Judge", "MixedPoint", "RelativeLatency", "chosen_point", "search_mixed_precision"]
+__all__ = ["Judge", "MixedPoint", "RelativeLatency", "chosen_point", "search_mixed_precision", "why_chosen"]
 
 Build = Callable[[Collection[str]], onnx.ModelProto]
 Observe = Callable[[str], None]
@@ -27,6 +27,9 @@ _SECONDS = 1.2
 
 #: What is slower by less counts as equal.
 _SAME = 1 + SAME
+
+#: Percent of the images; agreements that differ by less count as equal.
+_SAME_AGREEMENT = 1.0
 
 #: A branch goes to float for its speed only if it is faster by so much: less is noise.
 _FASTER = 1.02
@@ -155,10 +158,21 @@ def chosen_point(points: Sequence[MixedPoint]) -> MixedPoint:
     """
     highest = max(point.fidelity.agreement for point in points)
     good = [point for point in points if point.met]
-    good = good or [point for point in points if point.fidelity.agreement >= highest - 1]
+    good = good or [point for point in points if point.fidelity.agreement >= highest - _SAME_AGREEMENT]
     fastest = min(point.latency.at_most for point in good)
     equal = [point for point in good if point.latency.at_most <= _SAME * fastest]
     return min(equal, key=lambda point: point.fidelity.noise)
+
+
+def why_chosen(point: MixedPoint) -> str:
+    """The rule by which :func:`chosen_point` took ``point``, in a sentence."""
+    goal = f"--max-drop, as far as the images tell, with {MIN_AGREEMENT:g} % agreement"
+    if point.met:
+        rule = f"It is the fastest of those within {goal}"
+    else:
+        most = f"those that agree most, give or take {_SAME_AGREEMENT:g} %"
+        rule = f"None is within {goal}: it is the fastest of {most}"
+    return f"{rule}; of such within {100 * SAME:g} % of the fastest, the nearest to the float model."
 
 
 def search_mixed_precision(

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx.reference.op_run import OpRun
 
-from edgecnn.quantize.windows import ConvWindow, depthwise, padded, patches
+from edgecnn.quantize.windows import ConvWindow, depthwise, kernel_rows, padded, patches
 
 __all__ = ["OPERATORS", "AveragePool", "Conv", "DequantizeLinear", "MaxPool", "QuantizeLinear"]
 
@@ -47,23 +47,23 @@ class DequantizeLinear(OpRun):
 
 
 class MaxPool(OpRun):
-    """ONNX's, over height and width, without indices."""
+    """ONNX's, without indices."""
 
     op_domain = ""
 
     def _run(self, images: Array, **attributes: Any) -> tuple[Array]:  # noqa: ANN401 - of many types
         window = ConvWindow.from_attributes(attributes, tuple(attributes["kernel_shape"]))
         if attributes.get("ceil_mode"):
-            window = window.reaching_the_end((images.shape[2], images.shape[3]))
+            window = window.reaching_the_end(images.shape[2:])
         lowest = np.iinfo(images.dtype).min if images.dtype.kind in "iu" else -np.inf
         whole = padded(images, window, lowest)
-        seen = sliding_window_view(whole, window.span, axis=(2, 3))
-        (down, right), (skip_down, skip_right) = window.strides, window.dilations
-        return (seen[:, :, ::down, ::right, ::skip_down, ::skip_right].max(axis=(4, 5)),)
+        seen = sliding_window_view(whole, window.span, axis=tuple(range(2, whole.ndim)))
+        seen = seen[(slice(None), slice(None), *window.steps, *window.taps)]
+        return (seen.max(axis=tuple(range(whole.ndim, seen.ndim))),)
 
 
 class AveragePool(OpRun):
-    """ONNX's, over height and width."""
+    """ONNX's."""
 
     op_domain = ""
 
@@ -71,9 +71,10 @@ class AveragePool(OpRun):
         window = ConvWindow.from_attributes(attributes, tuple(attributes["kernel_shape"]))
         counted = padded(np.ones((1, 1, *images.shape[2:]), images.dtype), window, _counts(attributes))
         whole = padded(images, window, 0)
-        longer = window.reaching_the_end((images.shape[2], images.shape[3])).pads
-        if attributes.get("ceil_mode") and longer is not None:
-            size = [longer[at] + longer[at + 2] + images.shape[at + 2] for at in (0, 1)]
+        if attributes.get("ceil_mode"):
+            longer = window.reaching_the_end(images.shape[2:]).pads_for(images.shape[2:])
+            sizes = zip(images.shape[2:], longer, strict=True)
+            size = [length + before + after for length, (before, after) in sizes]
             counted, whole = (_extended(each, size) for each in (counted, whole))
         ones = np.ones((1, *window.kernel), images.dtype)
         sums = depthwise(whole, np.repeat(ones, images.shape[1], axis=0), window)
@@ -81,7 +82,7 @@ class AveragePool(OpRun):
 
 
 class Conv(OpRun):
-    """ONNX's in float32, over height and width."""
+    """ONNX's in float32."""
 
     op_domain = ""
 
@@ -94,7 +95,7 @@ class Conv(OpRun):
             result = depthwise(whole, weight[:, 0], window)
         else:
             result = _grouped(whole, weight, window)
-        return (result if bias is None else result + bias[:, None, None],)
+        return (result if bias is None else result + bias.reshape(-1, *[1] * window.axes),)
 
 
 OPERATORS: tuple[type[OpRun], ...] = (QuantizeLinear, DequantizeLinear, MaxPool, AveragePool, Conv)
@@ -106,9 +107,9 @@ def _counts(attributes: Mapping[str, Any]) -> int:
 
 
 def _extended(images: Array, size: Sequence[int]) -> Array:
-    """(N, C, H, W) with zeros below and beside it, up to ``size``."""
-    below, beside = size[0] - images.shape[2], size[1] - images.shape[3]
-    return np.pad(images, ((0, 0), (0, 0), (0, below), (0, beside)))
+    """(N, C, ...) with zeros after each spatial axis, up to ``size``."""
+    missing = [(0, wanted - length) for wanted, length in zip(size, images.shape[2:], strict=True)]
+    return np.pad(images, ((0, 0), (0, 0), *missing))
 
 
 def _along(values: Array, axis: int, dimensions: int) -> Array:
@@ -124,7 +125,6 @@ def _grouped(images: Array, weight: Array, window: ConvWindow) -> Array:
     channels = np.split(images, window.groups, axis=1)
     kernels = np.split(weight, window.groups)
     parts = [
-        patches(part, window) @ kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
-        for part, kernel in zip(channels, kernels, strict=True)
+        patches(part, window) @ kernel_rows(kernel) for part, kernel in zip(channels, kernels, strict=True)
     ]
-    return np.ascontiguousarray(np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2))
+    return np.ascontiguousarray(np.moveaxis(np.concatenate(parts, axis=-1), -1, 1))

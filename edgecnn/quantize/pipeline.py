@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,9 +12,16 @@ import onnx
 
 from edgecnn.artifact import Artifact, read_onnx, save_artifact
 from edgecnn.data import LabelledImages, map_labels, select, subset
-from edgecnn.errors import EngineUnavailableError, UsageError
+from edgecnn.errors import (
+    DependencyMissingError,
+    EdgecnnError,
+    EngineUnavailableError,
+    QuantizationError,
+    UsageError,
+)
 from edgecnn.graph.index import opset_version
 from edgecnn.graph.shapes import images_per_run
+from edgecnn.quantize.calibration import unsettled
 from edgecnn.quantize.guards import (
     check_calibration,
     require_disjoint,
@@ -22,7 +30,8 @@ from edgecnn.quantize.guards import (
 )
 from edgecnn.quantize.images import CalibrationImages
 from edgecnn.quantize.measure import Evaluation, Measured, measure
-from edgecnn.quantize.portability import Portability, check_portability
+from edgecnn.quantize.openvino_limits import misread_nodes
+from edgecnn.quantize.portability import Portability, PortabilityUnknown, check_portability
 from edgecnn.quantize.recipes import RECIPES, Recipe
 from edgecnn.quantize.settings import QuantizeSettings
 from edgecnn.quantize.work import Quantised, Work
@@ -33,6 +42,9 @@ __all__ = ["Outcome", "Sources", "quantize_artifact"]
 
 #: Images of the portability check, which costs half a second for each.
 _PORTABILITY_IMAGES = 8
+
+#: Recipes that use NNCF where the target is OpenVINO.
+_WITH_NNCF = frozenset({"auto", "nncf"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +70,14 @@ class Outcome:
         artifact: the file that was written.
         quantised: what the recipe did.
         measured: what was measured.
-        portability: whether other CPUs could answer differently; None where that is no question.
+        portability: whether other CPUs could answer differently; None where that is no question or there are
+            no images to try it with.
     """
 
     artifact: Artifact
     quantised: Quantised
     measured: Measured
-    portability: Portability | None
+    portability: Portability | PortabilityUnknown | None
 
 
 def quantize_artifact(
@@ -90,6 +103,7 @@ def quantize_artifact(
         DataError: the images cannot be used.
         UsageError: a node to keep in float does not exist, or the recipe needs images and there are none.
         EngineUnavailableError: the target's engine is not installed.
+        DependencyMissingError: NNCF is needed and not installed.
         ArtifactError: the file cannot be written.
     """
     recipe = RECIPES[settings.recipe]
@@ -99,8 +113,9 @@ def quantize_artifact(
     prepared = recipe.requires(model)
     require_fitting_batch(prepared, artifact.spec, artifact.path)
     images = _calibration_images(artifact.spec, recipe, settings, sources, warn)
-    evaluation = _evaluation(artifact.spec, images, sources, warn)
-    work = Work(prepared, artifact.spec, settings, _named(prepared, settings.keep_float), images, observe)
+    evaluation = _evaluation(artifact.spec, recipe, images, sources, warn)
+    keep = _named(prepared, settings.keep_float) | _misread(prepared, recipe, settings, observe)
+    work = Work(prepared, artifact.spec, settings, keep, images, observe)
     quantised = recipe.apply(work)
     spec = _spec(artifact, recipe, settings, quantised, images)
     observe("Measuring the result")
@@ -126,22 +141,27 @@ def quantize_artifact(
     return Outcome(
         artifact=written,
         quantised=quantised,
-        measured=_named_as(measured, written),
+        measured=_told(_named_as(measured, written), unsettled(quantised.convergence)),
         portability=_portability(quantised.model, images, settings),
     )
 
 
 def _require_engine(settings: QuantizeSettings) -> None:
     """Minutes of search must not end with a missing package."""
-    if settings.target == "openvino":
-        from edgecnn.engines import engine_type
+    if settings.target != "openvino":
+        return
+    from edgecnn.engines import ENGINES, engine_type
 
-        try:
-            engine_type("openvino").check()
-        except EngineUnavailableError as error:
-            raise EngineUnavailableError(
-                f"The target openvino cannot be measured here. {error.problem}", error.remedy
-            ) from error
+    try:
+        engine_type("openvino").check()
+    except EngineUnavailableError as error:
+        raise EngineUnavailableError(
+            f"The target openvino cannot be measured here. {error.problem}", error.remedy
+        ) from error
+    if settings.recipe in _WITH_NNCF and find_spec("nncf") is None:  # to import it takes seconds
+        raise DependencyMissingError(
+            "nncf", f"The recipe {settings.recipe} for OpenVINO", ENGINES["openvino"].extra
+        )
 
 
 def _calibration_images(
@@ -162,11 +182,15 @@ def _calibration_images(
 
 
 def _evaluation(
-    spec: ModelSpec, images: CalibrationImages | None, sources: Sources, warn: Callable[[str], None]
+    spec: ModelSpec,
+    recipe: Recipe,
+    images: CalibrationImages | None,
+    sources: Sources,
+    warn: Callable[[str], None],
 ) -> Evaluation | None:
     """The evaluation images, or those of the calibration that judge."""
     if sources.evaluation is not None:
-        if images is not None:
+        if images is not None and recipe.calibrates:
             for text in require_disjoint(images.source, sources.evaluation):
                 warn(text)
         return Evaluation(sources.evaluation, map_labels(sources.evaluation, spec.classes, sources.classes))
@@ -195,6 +219,30 @@ def _named(model: onnx.ModelProto, names: Collection[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def _misread(
+    model: onnx.ModelProto, recipe: Recipe, settings: QuantizeSettings, observe: Callable[[str], None]
+) -> frozenset[str]:
+    """The nodes that would answer wrongly in the target's engine if they worked on 8-bit values.
+
+    Raises:
+        QuantizationError: there are some, and the recipe's own placement errs even without them.
+    """
+    if settings.target != "openvino" or not recipe.calibrates:
+        return frozenset()
+    nodes = misread_nodes(model)
+    if nodes and settings.recipe == "nncf":
+        raise QuantizationError(
+            "OpenVINO would run NNCF's file of this graph wrongly: it computes with the number of images.",
+            "Pass --recipe auto, or export with a fixed batch: edgecnn export NET --batch 1",
+        )
+    if nodes:
+        observe(
+            f"{len(nodes)} nodes, up to the first layer with weights, stay in float: OpenVINO would run them "
+            "wrongly in int8, since the graph computes with the number of images."
+        )
+    return nodes
+
+
 def _spec(
     artifact: Artifact,
     recipe: Recipe,
@@ -220,6 +268,7 @@ def _spec(
             calibration_sha256=None if used is None else used.fingerprint(),
             steps=quantised.steps,
             kept_float=kept,
+            calibration_convergence=quantised.convergence,
         ),
     )
 
@@ -232,9 +281,15 @@ def _named_as(measured: Measured, artifact: Artifact) -> Measured:
     return replace(measured, results=(before, replace(after, variant=variant, memory_bytes=size)))
 
 
+def _told(measured: Measured, warnings: tuple[str, ...]) -> Measured:
+    """With ``warnings`` before those that there are of the quantised model."""
+    before, after = measured.results
+    return replace(measured, results=(before, replace(after, warnings=(*warnings, *after.warnings))))
+
+
 def _portability(
     model: onnx.ModelProto, images: CalibrationImages | None, settings: QuantizeSettings
-) -> Portability | None:
+) -> Portability | PortabilityUnknown | None:
     """Only 8-bit activations without sign meet the saturating instruction."""
     if images is None or settings.target == "trt" or settings.cpu == "arm":
         return None
@@ -242,4 +297,9 @@ def _portability(
         return None
     held, size = images.held_out(), images_per_run(model)
     count = min(max(_PORTABILITY_IMAGES, size), len(held)) // size * size
-    return check_portability(model, held[:count]) if count else None
+    if not count:
+        return None
+    try:
+        return check_portability(model, held[:count])
+    except EdgecnnError as error:  # the file is written: what else is known of it must still be told
+        return PortabilityUnknown(error.problem)

@@ -31,10 +31,11 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from edgecnn.artifact import graph_input
+from edgecnn.errors import QuantizationError
 from edgecnn.quantize.operators import OPERATORS
 from edgecnn.quantize.products import IntegerProduct, integer_products
 
-__all__ = ["Portability", "check_portability", "emulated_scores"]
+__all__ = ["Portability", "PortabilityUnknown", "check_portability", "emulated_scores"]
 
 _DOMAIN = "edgecnn.portability"
 
@@ -72,6 +73,17 @@ class Portability:
         return bool(self.layers_able)
 
 
+@dataclass(frozen=True, slots=True)
+class PortabilityUnknown:
+    """That it could not be found out.
+
+    Attributes:
+        reason: in a sentence.
+    """
+
+    reason: str
+
+
 def check_portability(
     model: onnx.ModelProto, batch: NDArray[np.float32], runtime_scores: Array | None = None
 ) -> Portability:
@@ -91,6 +103,7 @@ def check_portability(
 
     Raises:
         ArtifactError: it holds operators on integers (QLinearConv and such) instead.
+        QuantizationError: ONNX's evaluator cannot run it.
         ValueError: ``runtime_scores`` is not one row per image, or ``batch`` is no multiple of the batch
             that the model is fixed to.
     """
@@ -132,6 +145,7 @@ def emulated_scores(
 
     Raises:
         ArtifactError: it holds operators on integers (QLinearConv and such) instead.
+        QuantizationError: ONNX's evaluator cannot run it.
         ValueError: ``batch`` is no multiple of the batch that the model is fixed to.
     """
     return _scores(model, batch, integer_products(model), _Tally() if saturating else _Exact())
@@ -172,15 +186,21 @@ def _scores(
     arithmetic: _Exact | _Tally,
 ) -> NDArray[np.float32]:
     """The first output for ``batch``, image by image if the model lets it."""
-    evaluator = _evaluator(model, products, arithmetic)
     fed = graph_input(model)
     step = fed.shape[0] if isinstance(fed.shape[0], int) and fed.shape[0] > 0 else 1
     if len(batch) % step:
         raise ValueError(f"the model takes {step} images at a time, and there are {len(batch)}")
     names = [model.graph.output[0].name]
     parts = (batch[at : at + step] for at in range(0, len(batch), step))
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # nodes in float may overflow
-        scores = [list(evaluator.run(names, {fed.name: part})) for part in parts]
+    try:
+        evaluator = _evaluator(model, products, arithmetic)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # nodes in float may overflow
+            scores = [list(evaluator.run(names, {fed.name: part})) for part in parts]
+    except Exception as error:  # an operator in numpy may fail with anything
+        raise QuantizationError(
+            f"ONNX's evaluator in numpy cannot run the model: {type(error).__name__}: {error}",
+            "Please report it, with the model. Compare the scores on the processor itself: edgecnn validate.",
+        ) from error
     return np.concatenate([found for (found,) in scores])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnx import TensorProto, helper
 from edgecnn.errors import ArtifactError
 from edgecnn.graph.index import GraphIndex, attribute
 from edgecnn.quantize.saturation import can_saturate, exact_product, saturation_excess
-from edgecnn.quantize.windows import ConvWindow, depthwise, padded, patches
+from edgecnn.quantize.windows import ConvWindow, depthwise, kernel_rows, padded, patches
 
 __all__ = ["IntegerProduct", "integer_products"]
 
@@ -57,8 +58,7 @@ class IntegerProduct:
         """Whether each group has one channel in and one out."""
         if self.window is None or self.window.groups == 1:
             return False
-        height, width = self.window.kernel
-        return self.weights[0].shape == (height * width, 1)
+        return self.weights[0].shape == (prod(self.window.kernel), 1)
 
     @cached_property
     def able(self) -> bool:
@@ -91,8 +91,8 @@ class IntegerProduct:
         for group, channels in enumerate(np.split(images, self.window.groups, axis=1)):
             seen = patches(channels, self.window)
             sums = self._sums(seen.reshape(-1, seen.shape[-1]), group, product)
-            parts.append(sums.reshape(*seen.shape[:3], -1))
-        return np.ascontiguousarray(self._real(np.concatenate(parts, axis=-1)).transpose(0, 3, 1, 2))
+            parts.append(sums.reshape(*seen.shape[:-1], -1))
+        return _channels_first(self._real(np.concatenate(parts, axis=-1)))
 
     def _sums(self, rows: Array, group: int, product: Callable[[Array, NDArray[np.int8]], Array]) -> Array:
         """Of (activation - its zero point) * (weight - its zero point), multiplied out.
@@ -113,11 +113,15 @@ class IntegerProduct:
         images = padded(activations.astype(np.float32) - self.zero_point, self.window, 0)
         centred = np.stack([weights[:, 0] for weights in self.weights]) - self.weight_zero_points[:, None]
         kernels = centred.astype(np.float32).reshape(-1, *self.window.kernel)
-        sums = depthwise(images, kernels, self.window).transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(self._real(sums).transpose(0, 3, 1, 2))
+        return _channels_first(self._real(np.moveaxis(depthwise(images, kernels, self.window), 1, -1)))
 
     def _real(self, sums: Array) -> Array:
         return np.asarray(sums * self.scale + self.bias, np.float32)
+
+
+def _channels_first(values: Array) -> Array:
+    """(N, ..., C) as (N, C, ...)."""
+    return np.ascontiguousarray(np.moveaxis(values, -1, 1))
 
 
 def integer_products(model: onnx.ModelProto) -> list[IntegerProduct]:
@@ -184,10 +188,7 @@ def _with_weights(
 def _arranged(node: onnx.NodeProto, stored: Array) -> tuple[NDArray[np.int8], ...] | None:
     """The weights as matrices (K, N / groups), one per group; None for what is not covered."""
     if node.op_type == "Conv":
-        if stored.ndim != 4:
-            return None
-        groups = np.split(stored, attribute(node, "group", 1))
-        return tuple(group.transpose(2, 3, 1, 0).reshape(-1, len(group)) for group in groups)
+        return tuple(kernel_rows(group) for group in np.split(stored, attribute(node, "group", 1)))
     if stored.ndim != 2:
         return None
     return (stored.T if attribute(node, "transB", 0) else stored,)

@@ -10,11 +10,15 @@ import onnx
 
 from edgecnn.artifact import graph_input, graph_output
 from edgecnn.errors import QuantizationError
-from edgecnn.graph.constants import store_constants
+from edgecnn.graph.batch_norm import fold_batch_norm
+from edgecnn.graph.constants import drop_constant_inputs, store_constants
+from edgecnn.graph.join_gates import join_hard_gates
+from edgecnn.graph.node_names import name_apart
 from edgecnn.graph.order import tidy
 from edgecnn.graph.pooling import pool_globally
 from edgecnn.lookup import resolve
 from edgecnn.quantize.guards import at_least_opset, at_most_opset, require_quantisable
+from edgecnn.quantize.labels import keep_labels
 from edgecnn.quantize.settings import RecipeName
 from edgecnn.quantize.work import Quantised, Work
 from edgecnn.spec import Precision
@@ -44,7 +48,12 @@ class Recipe:
     multiplies_integers: bool
 
     def requires(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        """The float ``model`` in the form that the recipe works on: a copy with another opset, pooled means.
+        """The float ``model`` in the form that the recipe works on.
+
+        It is a copy, of an opset that the recipe knows, in which every node has a name of its own (that which
+        'edgecnn inspect' shows), constants are stored as initialisers and are no inputs, and batch
+        normalisation is part of the layer before it. For recipes that calibrate, means over pixels and hard
+        gates are the operators that have int8 kernels.
 
         Raises:
             QuantizationError: there is nothing in it that could be quantised, or it cannot be converted.
@@ -52,20 +61,25 @@ class Recipe:
         require_quantisable(model)
         prepared = onnx.ModelProto()
         prepared.CopyFrom(at_least_opset(at_most_opset(model, _OPSETS[1]), _OPSETS[0]))
+        name_apart(prepared.graph)  # not before: ONNX's converter adds nodes without names
         store_constants(prepared)
+        drop_constant_inputs(prepared)
+        fold_batch_norm(prepared)
         if self.calibrates:
             pool_globally(prepared)
+            join_hard_gates(prepared)
         tidy(prepared)
         return prepared
 
     def apply(self, work: Work) -> Quantised:
-        """Quantise.
+        """Quantise; the result keeps the model's producer, texts and metadata.
 
         Raises:
             QuantizationError: as the recipe says; or its result broke what :meth:`ensures` demands.
         """
         quantised = cast(Callable[[Work], Quantised], resolve(self.reference))(work)
         self.ensures(work.model, quantised.model)
+        keep_labels(quantised.model, work.model)
         return quantised
 
     def ensures(self, before: onnx.ModelProto, after: onnx.ModelProto) -> None:

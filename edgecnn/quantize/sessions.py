@@ -14,7 +14,7 @@ from onnxruntime import InferenceSession, SessionOptions
 from edgecnn.engines.ort_session import ERRORS
 from edgecnn.errors import QuantizationError
 
-__all__ = ["Images", "Session", "in_batches"]
+__all__ = ["BATCH", "Images", "Session", "in_batches"]
 
 #: (N, C, H, W) float32, or as the model's input says.
 Images = NDArray[np.float32]
@@ -106,7 +106,7 @@ class Session:
         ]
         if len(parts) == 1 and size == len(images):
             return parts[0]
-        return [np.concatenate(values)[: len(images)] for values in zip(*parts, strict=True)]
+        return [_joined(values, size, len(images)) for values in zip(*parts, strict=True)]
 
     def _run(
         self, names: list[str] | None, images: Images, others: Mapping[str, NDArray[Any]]
@@ -142,6 +142,16 @@ class Session:
         """(N, classes): the first output for any number of images."""
         parts = [self.run(batch, self.outputs[:1], others)[0] for batch in in_batches(images)]
         return np.concatenate([part.reshape(len(part), -1) for part in parts])
+
+
+def _joined(values: Sequence[NDArray[np.float32]], size: int, images: int) -> NDArray[np.float32]:
+    """One output of runs of ``size`` images each, for the first ``images`` of all.
+
+    What has no dimension for the batch, such as a scalar, belongs to no image: all of it stays, a run after
+    the other.
+    """
+    joined = np.concatenate([np.atleast_1d(value) for value in values])
+    return joined[:images] if all(value.shape[:1] == (size,) for value in values) else joined
 
 
 def _filled(images: Images, size: int) -> Images:

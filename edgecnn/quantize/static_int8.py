@@ -13,13 +13,14 @@ __all__ = ["quantize_static", "scheme_text"]
 def quantize_static(work: Work) -> Quantised:
     """Quantise with the ranges that the recipe of the settings ("minmax", ...) chooses."""
     method = cast(Method, work.settings.recipe)
-    histograms = work.calibrated(work.model).histograms
-    ranges = {name: choose_range(histogram, method) for name, histogram in histograms.items()}
+    calibration = work.calibrated(work.model)
+    ranges = {name: choose_range(each, method) for name, each in calibration.histograms.items()}
     return Quantised(
         model=work.placed(work.model, ranges),
         scheme=scheme_text(work),
         steps=(f"ranges by {method}",),
         kept_float=tuple(sorted(work.keep_float)),
+        convergence=calibration.convergence,
     )
 
 

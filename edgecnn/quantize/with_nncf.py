@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from edgecnn.graph.shapes import images_per_run
 from edgecnn.quantize.nncf import NncfSettings, quantize_with_nncf
 from edgecnn.quantize.work import Quantised, Work
 
@@ -15,10 +14,10 @@ _IMAGES = 300
 
 def nncf_default(work: Work) -> Quantised:
     """What ``nncf.quantize`` makes for OpenVINO on CPUs with its defaults."""
-    images = work.required_images()
-    singles = [image[np.newaxis] for batch in images.batches() for image in batch][:_IMAGES]
+    # One image each where the model takes that: NNCF takes its statistics per batch.
+    batches = list(work.required_images().spaced(_IMAGES, images_per_run(work.model)))
     settings = NncfSettings(ignored=tuple(sorted(work.keep_float)))
-    model = quantize_with_nncf(work.model, singles, work.spec.input.name, settings)
+    model = quantize_with_nncf(work.model, batches, work.spec.input.name, settings)
     return Quantised(
         model=model,
         scheme="uint8 activations, int8 weights per channel, placed by NNCF",

@@ -20,9 +20,6 @@ from edgecnn.spec import ModelSpec
 
 __all__ = ["Quantised", "Work"]
 
-#: Above this, more images would still widen the ranges.
-_CONVERGED = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -89,11 +86,6 @@ class Work:
             require_finite(model, calibration.not_finite, self.keep_float)
         where = "known from an earlier run" if known else "measured"
         self.observe(f"Ranges of {calibration.images} images {where}")
-        if calibration.convergence > _CONVERGED:
-            self.observe(
-                "More images would change the ranges: the last quarter of them still widened them by "
-                f"{calibration.convergence:.1f} %."
-            )
         return calibration
 
     def placed(
@@ -118,6 +110,7 @@ class Quantised:
         steps: what was done, in order.
         kept_float: names of nodes that were left in float for accuracy or speed.
         front: the mixed precisions that were tried.
+        convergence: of the calibration, see ``Calibration``; None also where there was none.
     """
 
     model: onnx.ModelProto
@@ -125,3 +118,4 @@ class Quantised:
     steps: tuple[str, ...]
     kept_float: tuple[str, ...] = ()
     front: tuple[MixedPoint, ...] = field(default=())
+    convergence: float | None = None

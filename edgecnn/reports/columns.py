@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgecnn.reports.digits import digits
 from edgecnn.reports.label import file_precision
 from edgecnn.reports.limits import MEGABYTE
 from edgecnn.reports.missed import missed
@@ -28,6 +29,7 @@ class Column:
         places: decimals that people see of a number; None for text.
         help: what the title leaves open, as a sentence.
         usual: a value that goes without saying when all rows have it.
+        least: significant digits that a small number keeps; 0 where decimals count, as of percentages.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Column:
     places: int | None = None
     help: str = ""
     usual: Cell = None
+    least: int = 0
 
     @property
     def numeric(self) -> bool:
@@ -52,7 +55,7 @@ def cell_text(column: Column, row: Row, absent: str = "-") -> str:
         return "yes" if value else absent
     if column.places is None or isinstance(value, str):
         return one_line(str(value))
-    return f"{value:.{_places(value, column.places)}f}"
+    return digits(value, column.places, column.least)
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -63,12 +66,6 @@ def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]
 def _says(column: Column, value: Cell) -> bool:
     """Whether ``value`` is worth a column; a number always is, zero too."""
     return value not in (None, "", column.usual) and value is not False
-
-
-def _places(value: float, wanted: int) -> int:
-    """Fewer decimals for large numbers: about four significant digits are what measurements are good for."""
-    magnitude = len(str(int(abs(value))))
-    return max(0, min(wanted, 4 - magnitude))
 
 
 def _field(part: str, name: str, scale: float = 1.0) -> Callable[[Row], Cell]:
@@ -100,17 +97,22 @@ def _latency_interval(name: Percentile) -> tuple[Column, Column]:
         return read
 
     return (
-        Column(f"latency_{name}_ci95_low_ms", f"{percentile_text(name)} low", end(0), 2),
-        Column(f"latency_{name}_ci95_high_ms", f"{percentile_text(name)} high", end(1), 2),
+        _milliseconds(f"latency_{name}_ci95_low_ms", f"{percentile_text(name)} low", end(0)),
+        _milliseconds(f"latency_{name}_ci95_high_ms", f"{percentile_text(name)} high", end(1)),
     )
 
 
+def _milliseconds(key: str, title: str, read: Callable[[Row], Cell], explanation: str = "") -> Column:
+    """A small network takes microseconds."""
+    return Column(key, title, read, 2, explanation, least=3)
+
+
 def _stage(name: str) -> Column:
-    return Column(f"{name}_ms", f"{name} ms", _field("stages_ms", name), 2)
+    return _milliseconds(f"{name}_ms", f"{name} ms", _field("stages_ms", name))
 
 
 def _memory(name: str, title: str, explanation: str) -> Column:
-    return Column(f"memory_{name}_mb", title, _field("memory_bytes", name, MEGABYTE), 1, explanation)
+    return Column(f"memory_{name}_mb", title, _field("memory_bytes", name, MEGABYTE), 1, explanation, least=2)
 
 
 _TABLE = (
@@ -138,16 +140,21 @@ _TABLE = (
         2,
         "Images with the reference's first choice.",
     ),
-    Column("latency_p50_ms", "p50 ms", _field("latency_ms", "p50"), 2, "Median latency of one query."),
-    Column("latency_p90_ms", "p90 ms", _field("latency_ms", "p90"), 2),
-    Column("latency_p99_ms", "p99 ms", _field("latency_ms", "p99"), 2),
-    Column("throughput_per_s", "images/s", lambda row: row.result.throughput_per_s, 1),
+    _milliseconds("latency_p50_ms", "p50 ms", _field("latency_ms", "p50"), "Median latency of one query."),
+    _milliseconds("latency_p90_ms", "p90 ms", _field("latency_ms", "p90")),
+    _milliseconds("latency_p99_ms", "p99 ms", _field("latency_ms", "p99")),
+    Column("throughput_per_s", "images/s", lambda row: row.result.throughput_per_s, 1, least=2),
     Column(
-        "speedup", "speed-up", _field("ratio", "speedup"), 2, "Against the run's baseline, in alternation."
+        "speedup",
+        "speed-up",
+        _field("ratio", "speedup"),
+        2,
+        "Against the run's baseline, in alternation.",
+        least=2,
     ),
     _memory("file", "file MB", "The artifact on disk."),
     _memory("peak", "memory MB", "Peak resident memory in the steady state, above an empty process."),
-    Column("energy_j_per_image", "J/image", lambda row: row.result.energy_j_per_image, 3),
+    Column("energy_j_per_image", "J/image", lambda row: row.result.energy_j_per_image, 3, least=3),
 )
 
 _DETAIL = (
@@ -160,12 +167,12 @@ _DETAIL = (
     Column("mcnemar_p", "McNemar p", _field("accuracy", "mcnemar_p"), 3),
     *_latency_interval("p50"),
     *_latency_interval("p90"),
-    Column("latency_p95_ms", "p95 ms", _field("latency_ms", "p95"), 2),
+    _milliseconds("latency_p95_ms", "p95 ms", _field("latency_ms", "p95")),
     *_latency_interval("p95"),
     *_latency_interval("p99"),
-    Column("latency_p99_9_ms", "p99.9 ms", _field("latency_ms", "p99_9"), 2),
+    _milliseconds("latency_p99_9_ms", "p99.9 ms", _field("latency_ms", "p99_9")),
     *_latency_interval("p99_9"),
-    Column("jitter_ms", "jitter ms", _field("latency_ms", "jitter"), 3),
+    _milliseconds("jitter_ms", "jitter ms", _field("latency_ms", "jitter")),
     *(_stage(name) for name in ("preprocess", "copy", "run", "postprocess")),
     _memory("runtime", "runtime MB", "Once the library was imported."),
     _memory("load", "load MB", "Once the model was open."),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgecnn.reports.accuracy_change import AccuracyChange, accuracy_change
 from edgecnn.reports.result import Accuracy, Result, Variant
+from edgecnn.statistics import paired_drop_interval
 
 __all__ = ["top1_drop"]
 
 
-def top1_drop(result: Result, among: Sequence[Result]) -> float | None:
-    """Percentage points of top-1 below fp32; negative where it gained; None where nobody can tell.
+def top1_drop(result: Result, among: Sequence[Result]) -> AccuracyChange | None:
+    """How much top-1 fell below fp32; None where nobody can tell.
 
     Paired, image by image, where the accuracy was measured against an fp32 reference of the same network.
     Otherwise against the best fp32 result of the network in ``among`` on the same images. An fp32 variant
@@ -20,12 +22,14 @@ def top1_drop(result: Result, among: Sequence[Result]) -> float | None:
     if accuracy is None:
         return None
     if accuracy.flips is not None and _fp32_of_same_network(result, accuracy):
-        return 100 * (accuracy.flips.lost - accuracy.flips.gained) / accuracy.n
+        gained, lost, n = accuracy.flips.gained, accuracy.flips.lost, accuracy.n
+        low, high = paired_drop_interval(gained, lost, n)
+        return AccuracyChange(drop=100 * (lost - gained) / n, ci95=(100 * low, 100 * high), paired=True)
     if _is_fp32(result.variant):
-        return 0.0
-    references = [one for one in among if _is_reference(one, result, accuracy)]
-    tops = [one.accuracy.top1 for one in references if one.accuracy is not None]
-    return max(tops) - accuracy.top1 if tops else None
+        return AccuracyChange(drop=0.0, ci95=(0.0, 0.0), paired=True)
+    references = [one.accuracy for one in among if _is_reference(one, result) and one.accuracy is not None]
+    best = max(references, key=lambda one: one.top1, default=None)
+    return None if best is None else accuracy_change(best, accuracy)
 
 
 def _fp32_of_same_network(result: Result, accuracy: Accuracy) -> bool:
@@ -33,12 +37,13 @@ def _fp32_of_same_network(result: Result, accuracy: Accuracy) -> bool:
     return reference is not None and _is_fp32(reference) and reference.network == result.variant.network
 
 
-def _is_reference(one: Result, result: Result, accuracy: Accuracy) -> bool:
+def _is_reference(one: Result, result: Result) -> bool:
     return (
         one.accuracy is not None
+        and result.accuracy is not None
         and _is_fp32(one.variant)
         and one.variant.network == result.variant.network
-        and _images(one.accuracy) == _images(accuracy)
+        and _images(one.accuracy) == _images(result.accuracy)
     )
 
 

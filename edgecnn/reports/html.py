@@ -13,13 +13,15 @@ from typing import Any
 from edgecnn.atomic import replacing, writing
 from edgecnn.environment import Environment
 from edgecnn.errors import DependencyMissingError, ResultError
-from edgecnn.reports.flip_pairs import class_names, flip_pairs
+from edgecnn.reports.class_names import ClassNames
+from edgecnn.reports.class_pairs import flip_pairs
 from edgecnn.reports.missed import missed
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.page_advice import cards_of, steps_of
 from edgecnn.reports.page_gallery import gallery_of
+from edgecnn.reports.page_matrix import confusions_of, matrix_of
 from edgecnn.reports.page_plots import page_plots
-from edgecnn.reports.page_table import matrix_of, shared_settings, table_of
+from edgecnn.reports.page_table import shared_settings, table_of
 from edgecnn.reports.plots.theme import DARK, LIGHT, page_variables
 from edgecnn.reports.result import Result, ResultFile
 from edgecnn.reports.rows import Row, rows_of
@@ -39,7 +41,7 @@ def write_page(
     path: Path,
     thumbnails: Mapping[str, bytes],
     title: str,
-    classes: Sequence[str] = (),
+    classes: ClassNames,
 ) -> None:
     """Write the page of ``document`` to ``path``; an older one survives until the new one is complete.
 
@@ -49,7 +51,7 @@ def write_page(
         thumbnails: key of an image -> JPEG bytes, for the gallery of flips; ``wanted_images`` of
             ``page_gallery`` says which are shown. About 600 kB of them are embedded, the rest is left out.
         title: of the page.
-        classes: names of the classes in order, where they are known.
+        classes: what the classes of each reference are called.
 
     Raises:
         ResultError: it cannot be written.
@@ -60,12 +62,9 @@ def write_page(
         temporary.write_text(text, encoding="utf-8")
 
 
-def page_html(
-    document: ResultFile, thumbnails: Mapping[str, bytes], title: str, classes: Sequence[str] = ()
-) -> str:
+def page_html(document: ResultFile, thumbnails: Mapping[str, bytes], title: str, classes: ClassNames) -> str:
     """The page as text; arguments as of :func:`write_page`. Everything of others is escaped."""
     rows = rows_of(document.results)
-    names = class_names(document.results, classes)
     script = _data("page.js")
     templates = Templates(
         loader=PackageLoader("edgecnn.reports", "page"),
@@ -82,8 +81,9 @@ def page_html(
         warnings=_warnings(rows),
         table=table_of(rows),
         plots=page_plots(rows),
-        matrix=matrix_of(flip_pairs(document.results), names),
-        gallery=gallery_of(rows, names, thumbnails),
+        matrix=matrix_of(flip_pairs(document.results, classes)),
+        confusions=confusions_of(rows, classes),
+        gallery=gallery_of(rows, classes, thumbnails),
         failures=[(row.title, one_line(row.result.error)) for row in rows if row.result.error],
         considered=len(rows),
         shared=shared_settings(rows),

@@ -1,11 +1,22 @@
-"""The rule of --max-drop, the same for quantize, compare and validate: what chance explains is no failure."""
+"""The rule of --max-drop, the same for all commands that have it: what chance explains is no failure."""
 
 from __future__ import annotations
 
 from edgecnn.reports.result import Accuracy, Gate, Interval
 from edgecnn.statistics import paired_drop_interval
 
-__all__ = ["drop_gate", "paired_drop_gate"]
+__all__ = ["drop_gate", "least_drop", "paired_drop_gate"]
+
+
+def least_drop(points: float, ci95: Interval) -> float:
+    """What a limit is held against: the least that a drop may really be.
+
+    Args:
+        points: percentage points below the reference; negative where top-1 went up.
+        ci95: their interval.
+    """
+    # Beside the interval, which leans towards no drop: one that is within the limit holds in any case.
+    return min(points, ci95[0])
 
 
 def drop_gate(points: float, ci95: Interval, limit: float) -> Gate:
@@ -16,8 +27,7 @@ def drop_gate(points: float, ci95: Interval, limit: float) -> Gate:
         ci95: their interval.
         limit: in percentage points.
     """
-    # Beside the interval, which leans towards no drop: one that is within the limit holds in any case.
-    return Gate(name="max_drop", limit=limit, value=points, held=min(points, ci95[0]) <= limit)
+    return Gate(name="max_drop", limit=limit, value=points, held=least_drop(points, ci95) <= limit)
 
 
 def paired_drop_gate(accuracy: Accuracy, limit: float) -> Gate | None:

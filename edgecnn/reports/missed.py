@@ -11,6 +11,11 @@ _SENTENCES = {
     "latency_bound_ms": (
         "The 99th percentile of latency is {value:.2f} ms; --latency-bound-ms allows {limit:g}."
     ),
+    "qps": "It cannot keep up with {limit:g} queries/s: it answers {value:.4g} a second at most.",
+    "duration": (
+        "{value:g} s are too short to tell the 99th percentile of latency at this --qps, so that "
+        "--latency-bound-ms was not tested: give it a --duration of at least {limit:g} s."
+    ),
     "max_latency_ms": "The 95th percentile of latency is {value:.2f} ms; --max-latency-ms allows {limit:g}.",
     "max_drop": "Top-1 is {value:.2f} points below the float model's; --max-drop allows {limit:g}.",
 }

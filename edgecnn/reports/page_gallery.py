@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgecnn.reports.class_names import ClassNames, class_name
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.result import Flip
 from edgecnn.reports.rows import Row
@@ -75,12 +76,12 @@ def wanted_images(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(order[:MAX_IMAGES])
 
 
-def gallery_of(rows: Sequence[Row], names: Mapping[int, str], thumbnails: Mapping[str, bytes]) -> Gallery:
+def gallery_of(rows: Sequence[Row], classes: ClassNames, thumbnails: Mapping[str, bytes]) -> Gallery:
     """The pictures of :func:`wanted_images`; without any thumbnails the changes alone.
 
     Args:
         rows: of the document.
-        names: class index -> name.
+        classes: what the classes of each reference are called.
         thumbnails: key of an image -> JPEG; those that no longer fit into the page are left out.
     """
     flips, left = _by_image(rows), MAX_THUMBNAIL_BYTES
@@ -90,19 +91,23 @@ def gallery_of(rows: Sequence[Row], names: Mapping[int, str], thumbnails: Mappin
         if len(jpeg) > left:
             jpeg = b""
         left -= len(jpeg)
-        pictures.append(_picture(key, jpeg, flips[key], names))
+        pictures.append(_picture(key, jpeg, flips[key], classes))
     return Gallery(tuple(pictures), len(flips) - len(pictures))
 
 
-def _picture(key: str, jpeg: bytes, flips: Sequence[tuple[Row, Flip]], names: Mapping[int, str]) -> Picture:
+def _picture(key: str, jpeg: bytes, flips: Sequence[tuple[Row, Flip]], classes: ClassNames) -> Picture:
     alike: dict[tuple[str, str, str], list[str]] = {}
     for row, flip in flips:
-        change = _kind(flip), one_line(names[flip.reference]), one_line(names[flip.predicted])
+        reference, predicted = (
+            one_line(class_name(index, row.result, classes)) for index in (flip.reference, flip.predicted)
+        )
+        change = _kind(flip), reference, predicted
         alike.setdefault(change, []).append(one_line(row.name))
     changes = [Change(tuple(variants), *change) for change, variants in alike.items()]
     source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
-    label = one_line(names[flips[0][1].label])
-    return Picture(one_line(key), source, label, tuple(changes[:_CHANGES]), len(changes[_CHANGES:]))
+    row, flip = flips[0]
+    label = class_name(flip.label, row.result, classes)
+    return Picture(one_line(key), source, one_line(label), tuple(changes[:_CHANGES]), len(changes[_CHANGES:]))
 
 
 def _by_image(rows: Sequence[Row]) -> dict[str, list[tuple[Row, Flip]]]:

@@ -1,21 +1,16 @@
-"""The table of the page, and the matrix of changes."""
+"""The table of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecnn.reports.columns import SUMMARY, Cell, Column, cell_text, filled
-from edgecnn.reports.flip_pairs import FlipPair
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.result import Interval
 from edgecnn.reports.rows import Row
 
-__all__ = ["Matrix", "Table", "TableCell", "TableRow", "matrix_of", "shared_settings", "table_of"]
-
-#: Up to so many classes make a matrix; of more, the most frequent pairs are listed.
-_FEW_CLASSES = 12
-_PAIRS = 25
+__all__ = ["Table", "TableCell", "TableRow", "shared_settings", "table_of"]
 
 #: Columns that are said once where all variants share them.
 _SETTINGS = ("batch", "threads")
@@ -53,23 +48,6 @@ class Table:
     rows: tuple[TableRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """The changes of the first choice.
-
-    Attributes:
-        classes: names of few classes, in order; empty where there are many.
-        counts: of each reference class (row) and new class (column), with its share of the highest count.
-        pairs: (reference, now, count), most frequent first; where there are many classes.
-        more: pairs that are not listed.
-    """
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[tuple[int, float], ...], ...]
-    pairs: tuple[tuple[str, str, int], ...]
-    more: int
-
-
 def table_of(rows: Sequence[Row]) -> Table:
     """What was measured, in the columns that say something; not the settings that all share."""
     measured = [(index, row) for index, row in enumerate(rows) if row.result.error is None]
@@ -93,26 +71,6 @@ def shared_settings(rows: Sequence[Row]) -> tuple[str, ...]:
         if len(values) == 1 and (value := values.pop()) is not None:
             found.append(f"batch {value}" if name == "batch" else f"{value} thread{'s' * (value != 1)}")
     return tuple(found)
-
-
-def matrix_of(pairs: Sequence[FlipPair], names: Mapping[int, str]) -> Matrix | None:
-    """The changes as a matrix of few classes or a list of pairs of many; None without any."""
-    if not pairs:
-        return None
-    classes = sorted({index for pair in pairs for index in (pair.reference, pair.predicted)})
-    if len(classes) > _FEW_CLASSES:
-        listed = [
-            (one_line(names[pair.reference]), one_line(names[pair.predicted]), pair.count)
-            for pair in pairs[:_PAIRS]
-        ]
-        return Matrix((), (), tuple(listed), len(pairs[_PAIRS:]))
-    found = {(pair.reference, pair.predicted): pair.count for pair in pairs}
-    highest = max(found.values())
-    counts = tuple(
-        tuple((found.get((row, column), 0), found.get((row, column), 0) / highest) for column in classes)
-        for row in classes
-    )
-    return Matrix(tuple(one_line(names[index]) for index in classes), counts, (), 0)
 
 
 def _cell(column: Column, row: Row) -> TableCell:

@@ -147,14 +147,14 @@ def _cost(
     without = [row for row in ranked if all(constraint.holds(row) for constraint in others)]
     if pick is None:
         # Nothing is gained by the best one if a smaller step suffices: the one that needs the least.
-        measured = [row for row in without if lifted.figure.read(row) is not None]
-        without = sorted(measured, key=lambda row: lifted.excess(lifted.figure.read(row) or 0.0))
+        measured = [row for row in without if lifted.needed(row) is not None]
+        without = sorted(measured, key=lambda row: lifted.excess(lifted.needed(row) or 0.0))
     best = without[0] if without else None
     return Cost(
         constraint=lifted,
         without=best,
         gain=None if best is None or pick is None else _gain(figure, pick, best),
-        needed=None if best is None else lifted.figure.read(best),
+        needed=None if best is None else lifted.needed(best),
     )
 
 
@@ -185,7 +185,7 @@ def _misses(row: Row, constraints: Sequence[Constraint]) -> tuple[Miss, ...]:
     return tuple(
         Miss(constraint, value, constraint.excess(value))
         for constraint, value in values
-        if value is not None and constraint.excess(value) > 0
+        if value is not None and not constraint.holds(row)
     )
 
 

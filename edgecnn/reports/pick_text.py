@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from edgecnn.reports.limits import Constraint
 from edgecnn.reports.one_line import one_line
 from edgecnn.reports.pick import Choice, Cost, NearestMiss
+from edgecnn.reports.rows import Row
 
 __all__ = ["explain", "explain_miss"]
 
@@ -37,6 +39,7 @@ def _chosen(choice: Choice) -> Iterator[str]:
     assert value is not None
     yield f"Ship {pick.title}: {figure.name} {figure.text(value)}."
     yield f"Its file: {one_line(pick.result.variant.artifact)}"
+    yield from _excused(pick, choice.constraints)
     held = ", ".join(constraint.option for constraint in choice.constraints)
     among = f"of {choice.feasible} that hold {held}" if held else f"of {choice.feasible}"
     if choice.feasible == 1 and held:
@@ -50,6 +53,17 @@ def _chosen(choice: Choice) -> Iterator[str]:
     assert other is not None
     noise = "; the two cannot be told apart, their 95 % intervals overlap" if choice.within_noise else ""
     yield f"Runner-up: {runner_up.title}: {figure.text(other)}{noise}."
+
+
+def _excused(pick: Row, constraints: Sequence[Constraint]) -> Iterator[str]:
+    """The limits that it holds by chance only."""
+    for constraint in constraints:
+        value = constraint.figure.read(pick)
+        if value is not None and constraint.excess(value) > 0:
+            yield (
+                f"Its {constraint.figure.name} of {constraint.figure.text(value)} is more than "
+                f"{constraint.option}, but within chance on so few images: measure on more (--data)."
+            )
 
 
 def _costs(choice: Choice) -> Iterator[str]:
@@ -70,9 +84,10 @@ def _price(cost: Cost, choice: Choice) -> str:
     price = f"costs {figure.difference(cost.gain)} of {figure.name}"
     sentence = f"{price}; without it: {cost.without.title}, {figure.text(best)}"
     limited = cost.constraint.figure
-    if cost.needed is None:
+    value = limited.read(cost.without)
+    if value is None:
         return f"{sentence} ({limited.name} not measured)."
-    return f"{sentence} ({limited.name} {limited.text(cost.needed)})."
+    return f"{sentence} ({limited.name} {limited.text(value)})."
 
 
 def _nearest(nearest: NearestMiss) -> str:

@@ -181,6 +181,7 @@ class Accuracy:
         max_abs_difference: largest absolute difference of two scores; None likewise in the latter case.
         flipped: every image whose first choice differs from the reference's, in the order of the data.
         per_class: on demand.
+        confused: on demand: (label, predicted, images) of what is wrong, as class indices, the most frequent.
         dataset: the images.
     """
 
@@ -198,6 +199,7 @@ class Accuracy:
     max_abs_difference: float | None = None
     flipped: tuple[Flip, ...] | None = None
     per_class: tuple[ClassAccuracy, ...] | None = None
+    confused: tuple[tuple[int, int, int], ...] | None = None
     dataset: Dataset | None = None
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from edgecnn.reports.accuracy_change import AccuracyChange
 from edgecnn.reports.drop import top1_drop
 from edgecnn.reports.label import label, model_names
+from edgecnn.reports.max_drop import least_drop
 from edgecnn.reports.pareto import pareto_front
 from edgecnn.reports.percentiles import latency
 from edgecnn.reports.result import Result
@@ -23,7 +25,7 @@ class Row:
         name: the same without the batch and the threads, where all results share them.
         model: the part of the title that names the model.
         result: as measured.
-        drop: percentage points of top-1 below the fp32 form of the network.
+        change: of top-1 from the fp32 form of the network; None where nobody can tell.
         on_front: whether no other result is as fast and as accurate.
     """
 
@@ -31,8 +33,24 @@ class Row:
     name: str
     model: str
     result: Result
-    drop: float | None
+    change: AccuracyChange | None
     on_front: bool
+
+    @property
+    def drop(self) -> float | None:
+        """Percentage points of top-1 below the fp32 form of the network."""
+        return None if self.change is None else self.change.drop
+
+    @property
+    def least_drop(self) -> float | None:
+        """What a limit on the drop is held against.
+
+        Chance is allowed for where images were compared one by one. The interval of a drop between two runs
+        is too wide for that: much of it is the choice of the images, which both share.
+        """
+        if self.change is None or not self.change.paired:
+            return self.drop
+        return least_drop(self.change.drop, self.change.ci95)
 
 
 def rows_of(results: Sequence[Result]) -> tuple[Row, ...]:
@@ -46,7 +64,7 @@ def rows_of(results: Sequence[Result]) -> tuple[Row, ...]:
             name=title_of(plain[index], models[index]),
             model=models[index],
             result=result,
-            drop=top1_drop(result, results),
+            change=top1_drop(result, results),
             on_front=index in front,
         )
         for index, result in enumerate(results)

@@ -14,7 +14,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from edgecnn.errors import DependencyMissingError
+from edgecnn.atomic import writing
+from edgecnn.errors import DependencyMissingError, ResultError
 from edgecnn.timing.loadgen_figures import LoadgenFigures, read_figures
 from edgecnn.timing.scenarios import LEAST_QUERIES, MULTI_STREAM_SAMPLES, ScenarioName, long_enough
 
@@ -78,9 +79,11 @@ def run_loadgen(settings: LoadgenSettings, runs: Sequence[Callable[[], object]])
             each query. Of the offline scenario a call takes ``settings.batch`` samples.
 
     Raises:
+        ResultError: the folder for logs cannot be made.
         EngineError: LoadGen wrote no figures; or as a run raises.
     """
-    settings.logs.mkdir(parents=True, exist_ok=True)
+    with writing(settings.logs, ResultError, "Name another folder for LoadGen's logs (--logs)."):
+        settings.logs.mkdir(parents=True, exist_ok=True)
     answering = _Answering(settings, runs)
     sut = mlperf_loadgen.ConstructSUT(answering.issue, lambda: None)
     library = mlperf_loadgen.ConstructQSL(_LIBRARY, _LIBRARY, lambda _: None, lambda _: None)

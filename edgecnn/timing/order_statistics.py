@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.timing.dependence import correlation_time
+from edgecnn.timing.dependence import estimate_dependence
 
 __all__ = ["Interval", "median_interval", "nearest_rank", "quantile_interval", "quantile_ranks"]
 
@@ -73,11 +73,12 @@ def _binomial(count: int, share: float) -> tuple[int, NDArray[np.float64]]:
 
 
 def quantile_interval(samples: NDArray[np.float64], share: float) -> Interval | None:
-    """The 95 % interval of a quantile; None where it would reach beyond the samples.
+    """The 95 % interval of a quantile; None where it would reach beyond the samples, or cannot be told.
 
     Latencies in a row are not independent: a core that is taken away, or a clock that falls, hits neighbours.
     The interval is therefore that of as many independent samples as these are worth
-    (:func:`edgecnn.timing.dependence.correlation_time`), stretched over these.
+    (:func:`edgecnn.timing.dependence.estimate_dependence`), stretched over these; there is none where they
+    depend on each other over so long a stretch that this run cannot tell.
 
     Args:
         samples: (n,) in the order of time.
@@ -86,7 +87,10 @@ def quantile_interval(samples: NDArray[np.float64], share: float) -> Interval | 
     count = len(samples)
     ordered = np.sort(samples)
     below = samples <= ordered[nearest_rank(count, share) - 1]
-    worth = max(1, int(count / correlation_time(below)))
+    found = estimate_dependence(below, samples)
+    if found is None:
+        return None
+    worth = max(1, int(count / found.price))
     lower, upper = quantile_ranks(worth, share)
     if lower is None or upper is None:
         return None
@@ -96,5 +100,5 @@ def quantile_interval(samples: NDArray[np.float64], share: float) -> Interval | 
 
 
 def median_interval(samples: NDArray[np.float64]) -> Interval | None:
-    """The 95 % interval of the median; None for fewer than six samples, or than they are worth."""
+    """The 95 % interval of the median; None for fewer than six samples, or where they are worth fewer."""
     return quantile_interval(samples, 0.5) if len(samples) else None

@@ -26,7 +26,8 @@ class Percentile:
     Attributes:
         value: in the unit of the samples; None where fewer than one sample would be expected above it, so
             that the highest sample would stand for it, and of p99.9 also where it has no interval.
-        ci95: its 95 % interval; None where an end would lie beyond the samples.
+        ci95: its 95 % interval; None where an end would lie beyond the samples, and where these depend on
+            each other over too long a stretch of the run to tell.
     """
 
     value: float | None
@@ -72,9 +73,10 @@ def summarise(samples: NDArray[np.float64]) -> LatencySummary:
     Percentiles are by nearest rank. Their intervals are those of order statistics, with exact binomial ranks
     (:func:`edgecnn.timing.order_statistics.quantile_ranks`). Neighbouring latencies depend on each other, and
     an interval that takes them for independent is too narrow; here it is widened to that of as many samples
-    as these are worth, judged by the means of blocks. That is an estimate, itself uncertain by a quarter, and
-    blind to moods of the machine that last longer than the run: an interval speaks of this run, not of the
-    next day's.
+    as these are worth (:func:`edgecnn.timing.dependence.estimate_dependence`). Dependence over more than an
+    eighth of the run gives no interval. Where it comes near that, one that is given covers somewhat less
+    often than 95 % (some 90 %; of tails, which then seldom have one, less still), and moods of the machine
+    that last longer than the run show in none: an interval speaks of this run, not of the next day's.
 
     Args:
         samples: (n,) in the order of time, n at least 1.

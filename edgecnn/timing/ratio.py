@@ -46,7 +46,8 @@ def compare_rounds(baseline: NDArray[np.float64], other: NDArray[np.float64]) ->
         other: likewise, of the same rounds.
 
     Returns:
-        None for fewer rounds than an interval needs.
+        None for fewer rounds than an interval needs, and where they depend on each other over too long a
+        stretch of the run.
     """
     ratios = baseline / other
     interval = median_interval(ratios)

@@ -29,7 +29,7 @@ __all__ = [
     "Served",
     "long_enough",
     "offline_slice",
-    "serve_slice",
+    "serve",
 ]
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Offline:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A slice of the server scenario.
+    """A run of the server scenario.
 
     Attributes:
         latencies_ns: from each query's scheduled arrival to its answer, in the order of arrival. Of a query
@@ -111,7 +111,7 @@ def offline_slice(
     return Offline(1e9 * rate, np.concatenate(series))
 
 
-def serve_slice(
+def serve(
     runs: Sequence[Callable[[], object]],
     arrivals_ns: NDArray[np.int64],
     give_up_s: float,

@@ -12,7 +12,10 @@ from edgecnn.reports.result import Accuracy, ClassAccuracy, Flip, Flips, Interva
 from edgecnn.statistics import decibel, mcnemar_exact, wilson_interval
 from edgecnn.validate.evaluation import Evaluation, Predictions
 
-__all__ = ["accuracy_of", "class_accuracies", "compared"]
+__all__ = ["accuracy_of", "class_accuracies", "compared", "confusions"]
+
+#: Pairs of classes that are kept: of a dozen classes all, and of many more than anyone reads.
+_CONFUSED = 144
 
 
 def accuracy_of(evaluation: Evaluation, predictions: Predictions, classes: int) -> Accuracy:
@@ -80,6 +83,14 @@ def class_accuracies(
         )
         for index in np.flatnonzero(counts)
     )
+
+
+def confusions(evaluation: Evaluation, predictions: Predictions) -> tuple[tuple[int, int, int], ...]:
+    """(label, choice, images) of wrong first choices, most frequent first; the rare of many are left out."""
+    both = np.stack([evaluation.labels, predictions.choices[:, 0]], axis=1)
+    pairs, counts = np.unique(both[both[:, 0] != both[:, 1]], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_CONFUSED]
+    return tuple((int(pairs[at, 0]), int(pairs[at, 1]), int(counts[at])) for at in order)
 
 
 def _share(hits: NDArray[np.bool_]) -> tuple[float, Interval]:

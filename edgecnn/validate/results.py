@@ -10,7 +10,7 @@ from edgecnn.data.subset import select
 from edgecnn.engines import Engine
 from edgecnn.reports.max_drop import paired_drop_gate
 from edgecnn.reports.result import Accuracy, Dataset, Gate, Pace, Result, Variant
-from edgecnn.validate.accuracy import accuracy_of, class_accuracies, compared
+from edgecnn.validate.accuracy import accuracy_of, class_accuracies, compared, confusions
 from edgecnn.validate.evaluation import Evaluation, PassSettings, Predictions
 
 __all__ = ["Wanted", "measured_results"]
@@ -23,12 +23,14 @@ class Wanted:
     Attributes:
         paired: whether the first variant is the reference of the others.
         per_class: whether to make the table of classes.
+        confused: whether to count what is taken for what.
         max_drop: how many percentage points of top-1 below the reference are allowed, what chance explains
             not counted; None for any.
     """
 
     paired: bool = False
     per_class: bool = False
+    confused: bool = False
     max_drop: float | None = None
 
 
@@ -97,6 +99,8 @@ class _Report:
             other = None if reference is None else reference[1]
             table = class_accuracies(self.evaluation, predictions, other, classes)
             accuracy = replace(accuracy, per_class=table)
+        if self.wanted.confused:
+            accuracy = replace(accuracy, confused=confusions(self.evaluation, predictions))
         return replace(accuracy, dataset=self.dataset)
 
     def _pace(self, engine: Engine, predictions: Predictions) -> Pace:

@@ -11,7 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.artifact import Artifact, save_artifact
+from edgecnn.bench import opened, stages
 from edgecnn.spec import ModelSpec, Precision, Preprocess, TensorSpec, WeightsId
+from tests.bench.running import Open
 
 MakeArtifact = Callable[..., Artifact]
 
@@ -61,3 +63,15 @@ def artifact(tmp_path: Path) -> MakeArtifact:
         return save_artifact(_mean_model(dtype, batch, scale), spec, tmp_path / f"{name}.onnx")
 
     return write
+
+
+@pytest.fixture
+def short_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures each stage for a moment only."""
+    monkeypatch.setattr(stages, "_SECONDS", 0.005)
+
+
+@pytest.fixture
+def opening(monkeypatch: pytest.MonkeyPatch) -> Callable[[Open], None]:
+    """Replaces how engines are opened."""
+    return lambda function: monkeypatch.setattr(opened, "open_choice", function)

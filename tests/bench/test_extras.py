@@ -10,12 +10,14 @@ import pytest
 
 from edgecnn.artifact import Artifact
 from edgecnn.bench import BenchPlan, extras
-from edgecnn.bench.extras import energy_per_image, gpu_condition
+from edgecnn.bench.extras import energy_per_image, gpu_condition, model_size
 from edgecnn.bench.opened import OpenVariant, open_variant
+from edgecnn.cards import find_card
 from edgecnn.engines.choice import parse_choice
 from edgecnn.errors import EngineUnavailableError
 from edgecnn.nvml import GpuCondition
-from edgecnn.reports.result import EngineFacts
+from edgecnn.reports.result import EngineFacts, ModelSize
+from edgecnn.spec import WeightsId
 from edgecnn.timing.energy import EnergyMeter
 
 
@@ -120,3 +122,14 @@ def test_a_driver_that_does_not_answer_costs_a_warning_and_no_figure(
     assert found is None
     assert "NVML does not open" in (warning or "")
     assert gpu_condition(opened, call_ns=1e6) == (None, None), "the CPU has none"
+
+
+def test_a_file_made_elsewhere_does_not_have_the_size_of_the_network_that_it_is_called_by(
+    artifact: Callable[..., Artifact],
+) -> None:
+    card = find_card("mobilenet_v2")
+    toy = artifact("mobilenet_v2")
+    like = replace(toy.spec, classes=card.classes, preprocess=card.preprocess)
+    assert model_size(replace(toy, spec=like)) != ModelSize(parameters=card.parameters, macs=card.macs)
+    ours = replace(like, weights=WeightsId(kind="random", name="seed=0"))
+    assert model_size(replace(toy, spec=ours)) == ModelSize(parameters=card.parameters, macs=card.macs)

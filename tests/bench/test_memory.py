@@ -133,7 +133,7 @@ class Engine:
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "was killed"),
         ("os.abort()", "ended with -6"),
-        ("raise RuntimeError('no such thing')", "RuntimeError: no such thing"),
+        ("raise SystemExit('no such thing')", "ended with 1: no such thing"),
         ("time.sleep(60)", "did not end within 2 s"),
     ],
     ids=["killed", "aborted", "raised", "stuck"],

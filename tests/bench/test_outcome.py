@@ -1,18 +1,18 @@
-"""What a server run did not keep, told from its figures."""
+"""What is told of a run, from its figures."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from edgecnn.artifact import Artifact
-from edgecnn.bench.load import Series
-from edgecnn.bench.outcome import latency_gates, server_warnings
+from edgecnn.bench.outcome import loadgen_scenario, one_by_one_warning
 from edgecnn.bench.plan import BenchPlan
 from edgecnn.engines.choice import parse_choice
 from edgecnn.spec import ModelSpec, Preprocess, TensorSpec, WeightsId
+from edgecnn.timing.loadgen_figures import LoadgenFigures
 
 _SPEC = ModelSpec(
     network="tiny",
@@ -24,44 +24,31 @@ _SPEC = ModelSpec(
 )
 
 
-def _plan(**more: float) -> BenchPlan:
+def _plan(**more: Any) -> BenchPlan:
     models = (Artifact(Path("tiny.onnx"), _SPEC),)
-    load = {"target_qps": 300.0, **more}
-    return BenchPlan(models=models, engines=(parse_choice("ort"),), scenario="server", **load)  # type: ignore[arg-type]
+    load: dict[str, Any] = {"target_qps": 300.0, **more}
+    return BenchPlan(models=models, engines=(parse_choice("ort"),), scenario="server", **load)
 
 
-def _series(late_share: float = 0.0, unanswered: int = 0) -> Series:
-    return Series(
-        latencies_ns=np.full(100, 5_000_000, np.int64),
-        costs=np.full(8, 5e6),
-        images_per_s=209.4,
-        images_ci95=None,
-        seconds=2.0,
-        unanswered=unanswered,
-        late_share=late_share,
-    )
+_COMPLIANT = LoadgenFigures(
+    percentiles_ms={0.99: 4.0}, queries=10_000, samples_per_s=300.0, accepted=True, compliant=True, reason=""
+)
 
 
-def test_a_queue_that_grew_is_told_with_what_was_answered() -> None:
-    (warning,) = server_warnings(_plan(), _series(late_share=0.4))
-    assert warning.startswith("It cannot keep up with 300 queries/s: it answered 209 a second")
+@pytest.mark.parametrize(
+    ("bound", "kept", "valid"),
+    [({"latency_bound_ms": 5.0}, True, True), ({"latency_bound_ms": 5.0}, False, False), ({}, True, False)],
+)
+def test_a_server_run_by_loadgen_is_valid_only_under_a_bound_of_its_user(
+    bound: dict[str, float], kept: bool, valid: bool
+) -> None:
+    assert loadgen_scenario(_plan(**bound), _COMPLIANT, 600.0, "logs", kept=kept).valid is valid
 
 
-@pytest.mark.parametrize("late_share", [0.0, 0.05])
-def test_a_last_answer_that_is_a_little_late_is_no_queue(late_share: float) -> None:
-    assert server_warnings(_plan(), _series(late_share)) == []
+def test_one_variant_needs_no_ratio() -> None:
+    assert one_by_one_warning(_plan(), 1) == []
 
 
-def test_what_was_given_up_is_told_once() -> None:
-    (warning,) = server_warnings(_plan(), _series(late_share=0.9, unanswered=3))
-    assert "3 of 100 were given up" in warning
-
-
-@pytest.mark.parametrize(("bound_ms", "held"), [(5.0, True), (4.9, False)])
-def test_the_gate_holds_up_to_the_bound(bound_ms: float, held: bool) -> None:
-    (gate,) = latency_gates(_plan(latency_bound_ms=bound_ms), 5.0)
-    assert (gate.limit, gate.value, gate.held) == (bound_ms, 5.0, held)
-
-
-def test_a_bound_that_nothing_was_measured_of_has_no_gate() -> None:
-    assert latency_gates(_plan(latency_bound_ms=5.0), None) == ()
+def test_several_variants_of_the_server_scenario_have_no_ratio() -> None:
+    (warning,) = one_by_one_warning(_plan(), 2)
+    assert "no ratio" in warning

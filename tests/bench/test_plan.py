@@ -41,6 +41,7 @@ def _plan(*models: Artifact, engines: tuple[str, ...] = ("ort",), **options: Any
         ({"driver": "loadgen"}, "Pass --logs"),
         ({"driver": "loadgen", "logs": Path("l"), "batches": (8,)}, "one image"),
         ({"driver": "loadgen", "logs": Path("l"), "baseline": "tiny"}, "no ratio to a baseline"),
+        ({"scenario": "server", "target_qps": 5.0, "baseline": "tiny"}, "no ratio to a baseline"),
         ({"logs": Path("l")}, "Only LoadGen writes logs"),
         ({"baseline": "resnet50"}, "No variant fits the baseline 'resnet50'"),
         ({"engines": ("ort:threads=1",), "threads": (2,)}, "both say how many threads"),

@@ -51,7 +51,8 @@ def test_json_goes_to_standard_output_and_to_a_file(reader: Make, tmp_path: Path
 
 def test_what_was_not_measured_is_left_out_of_the_json(reader: Make) -> None:
     (only,) = json.loads(_quick(reader(), "--json").stdout)["results"]
-    assert not {"memory_bytes", "ratio", "error", "accuracy"} & set(only)
+    assert not {"ratio", "error", "accuracy"} & set(only)
+    assert set(only["memory_bytes"]) == {"file"}
     assert "copy" not in only["stages_ms"]
 
 
@@ -233,6 +234,22 @@ def test_a_warning_that_all_share_is_told_once(reader: Make, results: Callable[.
     assert lines == ["Warning: noisy", "Warning: one fp32 ort, batch 1, 2 threads: mine"]
 
 
+@pytest.mark.parametrize(
+    ("instances", "peak", "words"),
+    [
+        (1, 5_000_000, "milliseconds of each stage; memory above that of an empty process."),
+        (2, 5_000_000, "memory above that of an empty process, of one of 2 instances."),
+        (2, None, "milliseconds of each stage."),
+    ],
+)
+def test_the_table_says_what_the_memory_is_of(
+    reader: Make, results: Callable[..., None], instances: int, peak: int | None, words: str
+) -> None:
+    scenario = schema.Scenario(name="offline", driver="built-in", duration_s=5.0, instances=instances)
+    results(_measured("one", scenario=scenario, memory_bytes=schema.MemoryBytes(file=1_000_000, peak=peak)))
+    assert words in " ".join(_bench(reader()).stdout.split())
+
+
 def _gated(network: str, value: float, **more: object) -> schema.Result:
     gate = schema.Gate(name="latency_bound_ms", limit=1.0, value=value, held=value <= 1.0)
     return _measured(network, gates=(gate,), **more)
@@ -248,6 +265,15 @@ def test_a_bound_that_did_not_hold_exits_with_3_and_is_named(
     assert "--latency-bound-ms allows 1." in result.stderr
     assert "one fp32 ort" not in result.stderr
     assert "two" in result.stdout
+
+
+def test_a_bound_that_was_not_tested_exits_with_3_and_asks_for_a_longer_run(reader: Make) -> None:
+    load = ("--scenario", "server", "--qps", "10", "--latency-bound-ms", "5")
+    result = _quick(reader(), *load, "--duration", "0.001")
+    assert result.exit_code == 3
+    assert "--latency-bound-ms was not tested: give it a --duration of at least 13 s." in result.stderr
+    assert "Measure for longer (--duration), or at another --qps." in result.stderr
+    assert "Send fewer queries" not in result.stderr
 
 
 def test_a_bound_that_held_exits_with_0(reader: Make, results: Callable[..., None]) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
+from edgecnn.artifact import del_spec, read_onnx
 from edgecnn.bench import instances
 from edgecnn.bench.tune import Configuration
 from edgecnn.cli import main
 from edgecnn.commands import tune as command
-from edgecnn.serving_config import ModelSettings, decode_serving_config
+from edgecnn.serving.service import InferenceService
+from edgecnn.serving_config import ModelSettings, ServingConfig, decode_serving_config
+from tests.reader_model import CLASSES
 
 Reader = Callable[..., Path]
 
@@ -168,3 +173,30 @@ def test_a_place_that_cannot_be_written_is_told_before_the_measurement(
     done = _tune(reader(), "-o", tmp_path)
     assert done.exit_code == 1
     assert "cannot be written: it is a folder" in done.stderr
+
+
+def test_the_file_serves_a_model_made_elsewhere_from_any_folder(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_onnx(path := reader("theirs.onnx"))
+    del_spec(model)
+    onnx.save(model, path)
+    preprocess = {"resize": None, "crop": [4, 4]}
+    (tmp_path / "spec.json").write_text(json.dumps({"preprocess": preprocess, "classes": CLASSES}))
+    monkeypatch.chdir(tmp_path)
+    done = _tune("theirs.onnx", "--spec", "spec.json", "--batches", "1", "-o", "serve.toml")
+    assert done.exit_code == 0, done.output
+    config = decode_serving_config(Path("serve.toml").read_text(), origin="")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert asyncio.run(_ready(config)) == ["theirs"]
+
+
+async def _ready(config: ServingConfig) -> list[str]:
+    """The names of the models that a server of ``config`` answers for."""
+    service = InferenceService(config)
+    try:
+        await service.start(strict=True)
+        return [state.name for state in service.index(ready_only=True)]
+    finally:
+        await service.stop()

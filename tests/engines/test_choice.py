@@ -11,13 +11,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.artifact import Artifact
 from edgecnn.engines import ENGINES, EngineOptions
-from edgecnn.engines.base import EngineInfo
+from edgecnn.engines.base import Batch, CopyingEngine, EngineInfo, Scores
 from edgecnn.engines.choice import EngineChoice, open_choice, parse_choice, parse_choices
 from edgecnn.engines.fake import FakeEngine
 from edgecnn.engines.option_text import format_options, parse_options
@@ -49,6 +50,10 @@ class PluginEngine(FakeEngine):
     def __init__(self, artifact: Artifact, options: EngineOptions) -> None:
         super().__init__(artifact.spec)
         self.threads = options.threads
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(self.check(), threads=self.threads or 1)
 
     @classmethod
     def check(cls) -> EngineInfo:
@@ -182,8 +187,71 @@ def test_a_plugin_opens_with_its_options(dynamic: Artifact) -> None:
     assert (choice.name, choice.other_options) == (PLUGIN, "")
     assert parse_choice(choice.with_threads(None).text) == parse_choice(PLUGIN)
     with open_choice(choice, dynamic) as engine:
-        assert isinstance(engine, PluginEngine)
-        assert engine.threads == 3
+        assert (engine.spec, engine.info.threads) == (dynamic.spec, 3)
+
+
+class Unopenable(PluginEngine):
+    def __init__(self, artifact: Artifact, options: EngineOptions) -> None:
+        raise KeyError("weights")
+
+
+class Uninformed(PluginEngine):
+    @property
+    def info(self) -> EngineInfo:
+        raise AttributeError("no info")
+
+
+class Breaking(PluginEngine):
+    """It fails with errors of its own once it is open."""
+
+    def run(self, batch: Batch) -> Scores:
+        raise ValueError("boom in run")
+
+    def copy_only(self, batch: Batch) -> None:
+        raise OSError("boom in copy")
+
+    def close(self) -> None:
+        raise RuntimeError("boom in close")
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Refusing(PluginEngine):
+    def __init__(self, artifact: Artifact, options: EngineOptions) -> None:
+        raise EngineUnavailableError("There is no such device.", "Plug it in.")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("Unopenable", "KeyError: 'weights'"), ("Uninformed", "AttributeError: no info")]
+)
+def test_whatever_a_plugin_raises_when_it_opens_is_an_engine_error(
+    name: str, said: str, dynamic: Artifact
+) -> None:
+    with pytest.raises(EngineError, match=f"'{__name__}:{name}' failed to open: {said}") as caught:
+        open_choice(parse_choice(f"{__name__}:{name}"), dynamic)
+    assert "Repair the plug-in" in caught.value.remedy
+
+
+def test_whatever_a_plugin_raises_while_it_runs_is_an_engine_error(dynamic: Artifact) -> None:
+    batch = np.zeros((1, 3, 8, 8), np.float32)
+    with open_choice(parse_choice(f"{__name__}:Breaking"), dynamic) as engine:
+        with pytest.raises(EngineError, match=r"Breaking' failed to run: ValueError: boom in run"):
+            engine.run(batch)
+        with pytest.raises(EngineError, match="failed to close: RuntimeError: boom in close"):
+            engine.close()
+        assert isinstance(engine, CopyingEngine)
+        with pytest.raises(EngineError, match="failed to copy: OSError: boom in copy"):
+            engine.copy_only(batch)
+
+
+def test_a_plugin_that_cannot_copy_alone_is_not_taken_for_one_that_can(dynamic: Artifact) -> None:
+    with open_choice(parse_choice(PLUGIN), dynamic) as engine:
+        assert not isinstance(engine, CopyingEngine)
+
+
+def test_what_a_plugin_says_in_our_own_words_stays(dynamic: Artifact) -> None:
+    with pytest.raises(EngineUnavailableError, match=r"^There is no such device\.\nPlug it in\.$"):
+        open_choice(parse_choice(f"{__name__}:Refusing"), dynamic)
 
 
 @pytest.mark.parametrize("options", ["", ":threads=1"])

@@ -170,14 +170,49 @@ def test_a_failed_run_leaves_the_next_ones_whole(tmp_path: Path) -> None:
             assert np.array_equal(whole.run(BATCH), BATCH.reshape(2, 3))
 
 
-def test_without_a_cpu_plugin_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Bare:
-        available_devices: tuple[str, ...] = ("NPU",)
+class _Unregistered:
+    """A core that knows no CPU plugin: OpenVINO's answers so."""
 
-    monkeypatch.setattr(subject, "Core", Bare)
+    def get_versions(self, device: str) -> dict[str, object]:
+        assert device == "CPU"
+        return {}
+
+
+class _Unloadable:
+    """A core whose CPU plugin does not load."""
+
+    def get_versions(self, device: str) -> dict[str, object]:
+        raise RuntimeError(f"Exception from src/core.cpp:268:\nCannot load the library of {device}")
+
+
+@pytest.mark.parametrize(
+    ("core", "problem"),
+    [(_Unregistered, "it is not registered"), (_Unloadable, "Cannot load the library of CPU")],
+)
+def test_without_a_cpu_plugin_it_is_unavailable(
+    core: type, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "Core", core)
     subject._core.cache_clear()
-    with pytest.raises(EngineUnavailableError, match="has no CPU plugin: it offers NPU"):
+    with pytest.raises(EngineUnavailableError, match=f"has no CPU plugin: {problem}"):
         OpenVinoEngine.check()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says what a process has loaded")
+def test_the_plugins_of_other_devices_stay_unloaded(tmp_path: Path) -> None:
+    """They cost 5 MB: in a fresh process."""
+    artifact = save_artifact(model(node("Identity")), SPEC, tmp_path / "m.onnx")
+    script = f"""
+from pathlib import Path
+from edgecnn.artifact import open_artifact
+from edgecnn.engines import EngineOptions, open_engine
+with open_engine("openvino", open_artifact(Path({str(artifact.path)!r})), EngineOptions(threads=1)):
+    print(Path("/proc/self/maps").read_text())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "openvino_intel_cpu_plugin" in done.stdout
+    assert "openvino_intel_npu_plugin" not in done.stdout
+    assert "openvino_intel_gpu_plugin" not in done.stdout
 
 
 def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn.graph.constants import store_constants
+from edgecnn.graph.constants import drop_constant_inputs, store_constants
 
 GraphOf = Callable[..., onnx.ModelProto]
 
@@ -60,3 +61,22 @@ def test_what_is_no_constant_stays(graph_of: GraphOf) -> None:
     before = model.SerializeToString(deterministic=True)
     assert store_constants(model) == 0
     assert model.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("ir_version", [3, 8])
+def test_weights_among_the_inputs_are_fed_no_more(graph_of: GraphOf, ir_version: int, *, first: bool) -> None:
+    model = graph_of("a = Conv(x, w, b) y = Relu(a)", WEIGHTS, opset=8)
+    before = run(model)
+    weights = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape) for name, value in WEIGHTS.items()
+    ]
+    image = onnx.ValueInfoProto.FromString(model.graph.input[0].SerializeToString())
+    del model.graph.input[:]
+    model.graph.input.extend([*weights, image] if first else [image, *weights])
+    model.ir_version = ir_version
+    assert drop_constant_inputs(model) == 2
+    assert [value.name for value in model.graph.input] == ["x"]
+    onnx.checker.check_model(model, full_check=True)
+    assert np.array_equal(run(model), before)
+    assert drop_constant_inputs(model) == 0

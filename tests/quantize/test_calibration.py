@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,9 +13,9 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from edgecnn.errors import QuantizationError
-from edgecnn.quantize.calibration import Calibration, calibrate, measure_channels
+from edgecnn.quantize.calibration import Calibration, calibrate, measure_channels, unsettled
 from edgecnn.quantize.histogram import Histogram
-from edgecnn.quantize.sessions import in_batches
+from edgecnn.quantize.sessions import Session, in_batches
 
 GraphOf = Callable[..., onnx.ModelProto]
 Array = NDArray[np.float32]
@@ -81,6 +82,30 @@ def test_images_are_read_once_and_one_batch_at_a_time(graph_of: GraphOf) -> None
 
     calibrate(graph_of(NODES, WEIGHTS), batches(), 12, threads=1)
     assert read == 3
+
+
+@pytest.mark.parametrize(("room", "size"), [(2**29, 4), (2 * 4 * (3 * 6 * 64 + 6 + 6 + 5), 2), (1, 1)])
+def test_large_activations_are_measured_of_fewer_images_at_a_time(
+    room: int, size: int, graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    class Watched(Session):
+        def run(self, images: Array, *rest: Any) -> list[Array]:
+            sizes.append(len(images))
+            return super().run(images, *rest)
+
+    model = graph_of(NODES, WEIGHTS)
+    expected = calibrated(model, IMAGES, 4)
+    monkeypatch.setattr("edgecnn.quantize.calibration._RUN_BYTES", room)
+    monkeypatch.setattr("edgecnn.quantize.calibration.Session", Watched)
+    found = calibrated(model, IMAGES, 4)
+    assert sizes == [size] * (12 // size)
+    assert found.images == 12
+    assert all(
+        (each.low, each.high) == (expected.histograms[name].low, expected.histograms[name].high)
+        for name, each in found.histograms.items()
+    )
 
 
 def test_a_weight_that_is_nan_is_named_by_its_node(graph_of: GraphOf) -> None:
@@ -165,6 +190,29 @@ def test_ranges_that_the_last_quarter_doubles_have_not(graph_of: GraphOf, size: 
     assert calibrated(graph_of(NODES, WEIGHTS), growing, size).convergence == pytest.approx(50, abs=1e-3)
 
 
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (4, 4), (12, 12)])
+def test_one_run_does_not_tell_whether_ranges_have_converged(
+    count: int, size: int, graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn.quantize.calibration.BATCH", size)
+    assert calibrated(graph_of(NODES, WEIGHTS), IMAGES[:count], size).convergence is None
+
+
+@pytest.mark.parametrize("count", [5, 8, 12])
+def test_few_images_tell_by_the_last_run(count: int, graph_of: GraphOf) -> None:
+    images = IMAGES[:count].copy()
+    images[-1] *= 100
+    convergence = calibrated(graph_of(NODES, WEIGHTS), images, 4).convergence
+    assert convergence is not None
+    assert convergence > 90
+
+
+def test_ranges_that_have_not_converged_are_warned_of() -> None:
+    assert unsettled(None) == unsettled(0.0) == unsettled(2.0) == ()
+    (warning,) = unsettled(12.5)
+    assert "12.5 %" in warning
+
+
 def test_channels_are_measured_over_all_images_and_positions(graph_of: GraphOf) -> None:
     model = graph_of(NODES, WEIGHTS)
     images = IMAGES[:7]  # the last batch is not full
@@ -176,6 +224,27 @@ def test_channels_are_measured_over_all_images_and_positions(graph_of: GraphOf) 
             found[name].mean, values.mean(axis=others), rtol=1e-4, atol=1e-5
         )  # float32
         np.testing.assert_allclose(found[name].largest, np.abs(values).max(axis=others), rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_values_without_channels_or_batch_are_left_out(graph_of: GraphOf, batch: int | None) -> None:
+    nodes = """a = Conv(x, w) top = ReduceMax<keepdims=0>(a, every) one = Div(top, top) b = Mul(a, one)
+        s = ReduceSum<keepdims=0>(b, inner) t = Transpose<perm=[1,0,2,3]>(b)
+        u = ReduceMax<keepdims=0>(t, inner) v = Transpose(u) r = ReduceMax<keepdims=0>(u, last)
+        y = Add(s, r)"""
+    axes = {"every": [0, 1, 2, 3], "inner": [2, 3], "last": [1]}
+    model = graph_of(nodes, WEIGHTS | {name: np.array(of, np.int64) for name, of in axes.items()})
+    if batch is not None:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+    asked = [name for node in model.graph.node for name in node.output]
+    found = measure_channels(model, asked, IMAGES[:7], threads=1)  # the last batch is not full
+    assert set(found) == {"x", "a", "b", "s", "v", "y"}
+    # The largest of the images of a run is divided by itself: b is a.
+    np.testing.assert_allclose(found["b"].largest, found["a"].largest, rtol=1e-5)
+    histograms = calibrated(model, IMAGES, 4).histograms
+    assert set(histograms) == set(asked) | {"x"}
+    assert (histograms["one"].low, histograms["one"].high) == (1, 1)
 
 
 def test_only_the_input_may_be_asked_for(graph_of: GraphOf) -> None:

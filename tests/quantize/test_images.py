@@ -67,6 +67,21 @@ def test_what_is_held_in_memory_does_not_grow_with_the_source() -> None:
     assert set(tuning) < set(made.ranging.tolist())
 
 
+@pytest.mark.parametrize(
+    ("count", "limit", "size", "expected"),
+    [
+        (1000, 5, 1, [[0], [200], [400], [600], [800]]),
+        (6, 300, 1, [[0], [2], [4]]),
+        (12, 300, 4, [[0, 2, 4, 6], [8, 10, 0, 2]]),
+        (4, 300, 8, [[0, 2, 0, 2, 0, 2, 0, 2]]),
+    ],
+)
+def test_a_bounded_number_is_spread_over_the_source_in_full_pieces(
+    count: int, limit: int, size: int, expected: list[list[int]]
+) -> None:
+    assert [numbers(piece) for piece in images(count).spaced(limit, size)] == expected
+
+
 def test_the_judges_are_spread_over_all_of_the_source() -> None:
     judging = images(1000).judging
     assert judging[0] == 1

@@ -23,6 +23,7 @@ from edgecnn.quantize.mixed_precision import (
     RelativeLatency,
     chosen_point,
     search_mixed_precision,
+    why_chosen,
 )
 from edgecnn.quantize.placement import Scheme, place_qdq
 from edgecnn.quantize.sessions import Images, Session
@@ -251,6 +252,23 @@ def test_where_none_meets_it_the_fastest_of_those_that_agree_most() -> None:
     ]
     assert chosen_point(points).label == "within one percent"
     assert chosen_point(points[:1]).label == "all"
+
+
+@pytest.mark.parametrize(
+    ("met", "words"),
+    [
+        (
+            True,
+            "It is the fastest of those within --max-drop, as far as the images tell, with 97 % agreement;",
+        ),
+        (False, "None is within --max-drop"),
+    ],
+)
+def test_the_rule_of_the_choice_is_told(met: bool, words: str) -> None:
+    told = why_chosen(point(98.0, 1.0, met=met))
+    assert told.startswith(words)
+    assert ("agree most" in told) is not met
+    assert told.endswith("within 2 % of the fastest, the nearest to the float model.")
 
 
 def test_of_equally_fast_ones_the_one_with_the_least_noise() -> None:

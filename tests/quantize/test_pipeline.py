@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,10 +16,17 @@ import pytest
 from edgecnn.artifact import Artifact, graph_input, graph_output, open_artifact, read_onnx, save_artifact
 from edgecnn.data import fingerprint, select
 from edgecnn.data.arrays import ArrayImages
-from edgecnn.errors import DataError, EngineUnavailableError, QuantizationError, UsageError
+from edgecnn.errors import (
+    DataError,
+    DependencyMissingError,
+    EngineUnavailableError,
+    QuantizationError,
+    UsageError,
+)
 from edgecnn.quantize import measure, mixed_precision, pipeline
 from edgecnn.quantize.calibration import Calibration, calibrate
 from edgecnn.quantize.pipeline import Outcome, Sources, quantize_artifact
+from edgecnn.quantize.portability import Portability, PortabilityUnknown
 from edgecnn.quantize.settings import QuantizeSettings, RecipeName
 from edgecnn.spec import ModelSpec, Preprocess, WeightsId
 from edgecnn.timing import speed
@@ -159,6 +168,16 @@ def test_calibrating_on_what_is_evaluated_is_refused(artifact: Artifact, place: 
     assert list(place.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("recipe", ["fp16", "weights"])
+def test_recipes_that_set_no_range_are_evaluated_on_any_images(
+    recipe: RecipeName, artifact: Artifact, place: Path
+) -> None:
+    sources = Sources(calibration=images(), evaluation=images())
+    outcome = quantize_artifact(artifact, QuantizeSettings(recipe=recipe), sources, place)
+    assert outcome.measured.accuracy is not None
+    assert outcome.measured.accuracy.n == 12
+
+
 def test_a_single_shared_image_of_many_is_a_warning(artifact: Artifact, place: Path) -> None:
     calibration, many = images(), images(120, 2)
     many.pixels[7] = calibration.pixels[0]
@@ -297,17 +316,22 @@ def test_other_images_models_and_preprocessing_are_measured_anew(
         assert len(list(cache.iterdir())) == count
 
 
+@pytest.mark.parametrize("recipe", ["minmax", pytest.param("auto", marks=pytest.mark.slow)])
 def test_images_that_would_change_the_ranges_are_told(
-    artifact: Artifact, place: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: RecipeName, artifact: Artifact, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsettled(*args: object, **options: object) -> Calibration:
         return replace(calibrate(*args, **options), convergence=12.5)  # type: ignore[arg-type]
 
     monkeypatch.setattr("edgecnn.quantize.work.calibrate", unsettled)
-    told: list[str] = []
-    quantize_artifact(artifact, MINMAX, Sources(calibration=images()), place, observe=told.append)
-    (line,) = [text for text in told if "More images" in text]
-    assert "12.5 %" in line
+    outcome = quantize_artifact(
+        artifact, replace(MINMAX, recipe=recipe), Sources(calibration=images()), place
+    )
+    warnings = outcome.measured.results[1].warnings
+    assert len([text for text in warnings if "widened the ranges by 12.5 %" in text]) == 1
+    record = open_artifact(place).spec.quantization
+    assert record is not None
+    assert record.calibration_convergence == 12.5
 
 
 def test_a_missing_engine_is_told_before_the_search(
@@ -326,11 +350,35 @@ def test_a_missing_engine_is_told_before_the_search(
     assert told == []
 
 
+@pytest.mark.parametrize("recipe", ["auto", "nncf"])
+def test_nncf_missing_is_told_before_the_search(
+    recipe: RecipeName, artifact: Artifact, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn.engines.engine_type", lambda _: SimpleNamespace(check=lambda: None))
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    told: list[str] = []
+    settings = QuantizeSettings(recipe=recipe, target="openvino")
+    with pytest.raises(DependencyMissingError, match=f"The recipe {recipe} for OpenVINO.*'nncf'") as caught:
+        quantize_artifact(artifact, settings, Sources(calibration=images()), place, told.append)
+    assert "edgecnn[openvino]" in caught.value.remedy
+    assert told == []
+
+
 @pytest.mark.parametrize(("cpu", "checked"), [("vnni", True), ("x86", True), ("arm", False)])
 def test_portability_is_a_question_of_x86(cpu: str, checked: bool, artifact: Artifact, place: Path) -> None:
     settings = replace(MINMAX, cpu=cpu)  # type: ignore[arg-type]
     outcome = quantize_artifact(artifact, settings, Sources(calibration=images()), place)
     assert (outcome.portability is not None) is checked
     if cpu == "x86":
-        assert outcome.portability is not None
+        assert isinstance(outcome.portability, Portability)
         assert not outcome.portability.can_saturate
+
+
+def test_a_check_that_fails_costs_nothing_else(
+    artifact: Artifact, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "check_portability", _broken)
+    outcome = quantize_artifact(artifact, MINMAX, Sources(calibration=images()), place)
+    assert outcome.portability == PortabilityUnknown("it broke")
+    assert outcome.measured.gates
+    assert place.exists()

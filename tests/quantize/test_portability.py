@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edgecnn.environment import describe_environment
-from edgecnn.errors import ArtifactError
+from edgecnn.errors import ArtifactError, QuantizationError
 from edgecnn.quantize.operators import OPERATORS
 from edgecnn.quantize.portability import check_portability, emulated_scores
 
@@ -30,8 +30,8 @@ needs_vnni = pytest.mark.skipif(
 )
 
 
-def images(count: int) -> NDArray[np.float32]:
-    return np.random.default_rng(7).normal(size=(count, 3, SIZE, SIZE)).astype(np.float32)
+def images(count: int, axes: int = 2) -> NDArray[np.float32]:
+    return np.random.default_rng(7).normal(size=(count, 3, *[SIZE] * axes)).astype(np.float32)
 
 
 def model_of(
@@ -40,12 +40,13 @@ def model_of(
     *,
     batch: int | str = "batch",
     opset: int = 18,
+    axes: int = 2,
 ) -> onnx.ModelProto:
-    """From ``x`` (batch, 3, 9, 9) to ``y``."""
+    """From ``x`` (batch, 3, 9, 9), or with another number of ``axes``, to ``y``."""
     graph = helper.make_graph(
         list(nodes),
         "test",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, *[SIZE] * axes])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -288,6 +289,10 @@ ZEROS = np.array([5, -3, 0, 7, 1, -9], np.int8)
 @pytest.mark.parametrize(
     ("op", "shape", "axis", "attributes"),
     [
+        ("Conv", (6, 3, 3), 0, {"pads": [1, 1]}),
+        ("Conv", (6, 1, 5), 0, {"group": 3, "strides": [2]}),
+        ("Conv", (3, 1, 3), 0, {"group": 3, "pads": [0, 2], "dilations": [2]}),
+        ("Conv", (4, 3, 2, 3, 1), 0, {"strides": [1, 2, 3]}),
         ("Conv", (6, 3, 3, 3), 0, {"pads": [1, 1, 1, 1]}),
         ("Conv", (6, 1, 3, 3), 0, {"group": 3, "strides": [2, 2]}),
         ("Conv", (3, 1, 3, 3), 0, {"group": 3, "pads": [1, 0, 0, 1]}),
@@ -318,12 +323,13 @@ def test_every_form_is_what_the_graph_says(
         helper.make_node("DequantizeLinear", ["w", "w_s", "w_z"], ["w_real"], axis=axis),
         helper.make_node(op, ["real", "w_real", *biased], ["y"], name="products", **attributes),
     ]
-    model = model_of(nodes, constants)
-    found = check_portability(model, images(2))
+    axes = len(shape) - 2 if op == "Conv" else 2
+    model, batch = model_of(nodes, constants, axes=axes), images(2, axes)
+    found = check_portability(model, batch)
     assert found.layers_checked + found.layers_exempt == 1
     # Sums of up to 243 products of numbers up to 3, in float32 against exact.
     np.testing.assert_allclose(
-        emulated_scores(model, images(2), saturating=False), evaluated(model, images(2)), atol=1e-4, rtol=1e-5
+        emulated_scores(model, batch, saturating=False), evaluated(model, batch), atol=1e-4, rtol=1e-5
     )
 
 
@@ -370,6 +376,16 @@ def test_operators_on_integers_are_refused(tmp_path: Path) -> None:
         check_portability(model, images(1))
 
 
+def test_what_the_evaluator_cannot_run_is_said() -> None:
+    model = saturating()
+    (mean,) = [node for node in model.graph.node if node.op_type == "ReduceMean"]
+    mean.input[0] = "sums_of_ort"
+    model.graph.node.insert(4, helper.make_node("FusedOfOrt", ["sums"], ["sums_of_ort"], domain="com.other"))
+    model.opset_import.append(helper.make_opsetid("com.other", 1))
+    with pytest.raises(QuantizationError, match=r"cannot run the model: .*FusedOfOrt"):
+        check_portability(model, bright(1))
+
+
 def test_the_model_is_not_changed() -> None:
     model = saturating()
     before = model.SerializeToString()
@@ -385,23 +401,30 @@ def test_the_model_is_not_changed() -> None:
         {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1},
         {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1], "ceil_mode": 1},
         {"kernel_shape": [2, 2], "strides": [4, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1},
+        {"kernel_shape": [3, 3], "strides": [5, 5], "pads": [0, 0, 2, 2], "ceil_mode": 1},
         {"kernel_shape": [2, 3], "dilations": [2, 2]},
         {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
         {"kernel_shape": [4, 4], "strides": [1, 1], "auto_pad": "SAME_LOWER"},
         {"kernel_shape": [4, 4], "strides": [2, 2], "auto_pad": "VALID"},
+        {"kernel_shape": [3], "strides": [2], "pads": [0, 1], "ceil_mode": 1},
+        {"kernel_shape": [4], "auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [2], "dilations": [3]},
+        {"kernel_shape": [2, 3, 1], "strides": [2, 1, 3], "pads": [1, 0, 0, 0, 2, 0]},
     ],
 )
 def test_windows_are_those_of_onnx_runtime(attributes: dict[str, Any]) -> None:
-    batch = images(2)
-    pool = model_of([helper.make_node("MaxPool", ["x"], ["y"], **attributes)], {}, opset=19)
+    axes = len(attributes["kernel_shape"])
+    batch = images(2, axes)
+    pool = model_of([helper.make_node("MaxPool", ["x"], ["y"], **attributes)], {}, opset=19, axes=axes)
     assert np.array_equal(evaluated(pool, batch), run(pool, batch))
     for counted in (0, 1):
         node = helper.make_node("AveragePool", ["x"], ["y"], count_include_pad=counted, **attributes)
-        mean = model_of([node], {}, opset=19)
+        mean = model_of([node], {}, opset=19, axes=axes)
         np.testing.assert_allclose(evaluated(mean, batch), run(mean, batch), atol=1e-6)
     if "ceil_mode" not in attributes:
         kernel = np.random.default_rng(5).normal(size=(4, 3, *attributes["kernel_shape"])).astype(np.float32)
-        conv = model_of([helper.make_node("Conv", ["x", "w"], ["y"], **attributes)], {"w": kernel})
+        node = helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+        conv = model_of([node], {"w": kernel}, axes=axes)
         # Sums of up to 48 products in float32, in another order.
         np.testing.assert_allclose(evaluated(conv, batch), run(conv, batch), atol=1e-5)
 

@@ -14,10 +14,19 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from edgecnn.artifact import Artifact, graph_input, graph_output, open_artifact, read_onnx, save_artifact
+from edgecnn.artifact import (
+    SPEC_KEY,
+    Artifact,
+    graph_input,
+    graph_output,
+    open_artifact,
+    read_onnx,
+    save_artifact,
+)
 from edgecnn.data import LabelledImages
 from edgecnn.data.arrays import ArrayImages
 from edgecnn.errors import QuantizationError, UsageError
+from edgecnn.graph.layers import graph_layers
 from edgecnn.preprocess import prepare
 from edgecnn.quantize import measure, mixed_precision
 from edgecnn.quantize.pipeline import Outcome, Sources, quantize_artifact
@@ -27,6 +36,7 @@ from edgecnn.spec import ModelSpec, Precision, Preprocess, Provenance, WeightsId
 from edgecnn.timing import speed
 
 Export = Callable[[str], onnx.ModelProto]
+GraphOf = Callable[..., onnx.ModelProto]
 
 NETWORK = "lenet5"
 CLASSES = tuple(f"class {index}" for index in range(10))
@@ -62,6 +72,7 @@ def artifact(export: Export, tmp_path_factory: pytest.TempPathFactory) -> Artifa
     model = onnx.ModelProto()
     model.CopyFrom(export(NETWORK))
     model.metadata_props.add(key="some", value="metadata")
+    model.producer_name, model.producer_version, model.doc_string = "me", "7", "mine"
     fed = graph_input(model)
     height, width = (int(size) for size in fed.shape[2:])
     spec = ModelSpec(
@@ -128,7 +139,9 @@ def test_what_every_recipe_keeps(recipe: RecipeName, target: Target, artifact: A
     opened, model = open_artifact(path), read_onnx(path)
     assert opened.spec == made.outcome.artifact.spec
     onnx.checker.check_model(model, full_check=recipe not in {"dynamic"})
-    assert {entry.key: entry.value for entry in model.metadata_props}["some"] == "metadata"
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata == {"some": "metadata", SPEC_KEY: metadata[SPEC_KEY]}
+    assert (model.producer_name, model.producer_version, model.doc_string) == ("me", "7", "mine")
     assert (graph_input(model), graph_output(model)) == (artifact.spec.input, artifact.spec.output)
     assert graph_input(model).dynamic_batch
     kept = replace(opened.spec, precision="fp32", quantization=None, provenance=artifact.spec.provenance)
@@ -244,6 +257,87 @@ def test_what_a_recipe_works_on_is_a_copy(export: Export) -> None:
         prepared = recipe.requires(export(NETWORK))
         del prepared.graph.node[:]
     assert export(NETWORK).SerializeToString(deterministic=True) == before
+
+
+_FOREIGN = """c = Conv<auto_pad="SAME_UPPER">(x, w) n = BatchNormalization(c, scale, shift, mean, variance)
+    a = Add(n, three) l = Clip(a, zero, six) d = Div(l, six) h = Mul(n, d)
+    m = ReduceMean<axes=[2, 3], keepdims=0>(h) top = ReduceMax<keepdims=0>(m) one = Div(top, top)
+    o = Mul(m, one) y = Gemm<transB=1>(o, dense)"""
+
+
+def _foreign(graph_of: GraphOf, name: str, opset: int = 13) -> onnx.ModelProto:
+    """What ONNX allows and edgecnn's exports never have; every node is called ``name``."""
+    rng = np.random.default_rng(1)
+    shapes: dict[str, int | tuple[int, ...]] = {
+        "w": (40, 3, 3, 3),
+        "scale": 40,
+        "shift": 40,
+        "mean": 40,
+        "dense": (10, 40),
+    }
+    weights = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    weights["variance"] = rng.uniform(0.5, 2, 40).astype(np.float32)
+    numbers = {"three": 3, "zero": 0, "six": 6}
+    model = graph_of(
+        _FOREIGN, weights | {key: np.float32(value) for key, value in numbers.items()}, "3,16,16", opset
+    )
+    for node in model.graph.node:
+        node.name = name
+    listed = [
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+    ]
+    inputs = [*listed, onnx.ValueInfoProto.FromString(model.graph.input[0].SerializeToString())]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model
+
+
+@pytest.mark.parametrize("recipe", ["auto", "minmax", "dynamic", "weights", "fp16"])
+def test_graphs_of_other_exporters(recipe: RecipeName, graph_of: GraphOf, tmp_path: Path) -> None:
+    model = _foreign(graph_of, "")
+    spec = ModelSpec(
+        network="foreign",
+        classes=CLASSES,
+        input=graph_input(model),
+        output=graph_output(model),
+        preprocess=Preprocess(resize=None, crop=(16, 16), mean=(0.5,) * 3, std=(0.5,) * 3),
+        weights=WeightsId(kind="random", name="seed=1"),
+        provenance=Provenance(exporter="other", opset=13, versions={}),
+    )
+    artifact = save_artifact(model, spec, tmp_path / "float.onnx")
+    source = images(24, 1, 16)
+    settings = QuantizeSettings(recipe=recipe, keep_float=("c",))
+    path = tmp_path / "quantised.onnx"
+    outcome = quantize_artifact(artifact, settings, Sources(calibration=source), path)
+    quantised = read_onnx(path)
+    assert "c" in outcome.quantised.kept_float, "a node is called after the value that it makes"
+    assert not {"BatchNormalization"} & {node.op_type for node in quantised.graph.node}
+    batch = np.stack([prepare(source.image(at), spec) for at in range(3)])
+    scores, reference = run(path, batch), _fed(artifact.path, batch)
+    assert np.abs(scores - reference).max() <= 0.2 * float(np.ptp(reference))
+
+
+def _fed(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    scores: NDArray[np.float32] = session.run(None, {"x": batch})[0]
+    return scores
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+@pytest.mark.parametrize("name", ["", "node"])
+def test_the_form_that_recipes_work_on(graph_of: GraphOf, name: str, opset: int) -> None:
+    model = _foreign(graph_of, name, opset)
+    shown = {layer.node for layer in graph_layers(model)}
+    prepared = RECIPES["minmax"].requires(model)
+    assert {layer.node for layer in graph_layers(prepared)} == shown == {"c", "y"}
+    names = {node.name: node.op_type for node in prepared.graph.node}
+    assert len(names) == len(prepared.graph.node)
+    kinds = {"c": "Conv", "d": "HardSigmoid", "h": "Mul", "m": "GlobalAveragePool", "y": "Gemm"}
+    assert kinds.items() <= names.items()
+    assert not {"BatchNormalization", "Clip", "ReduceMean"} & set(names.values())
+    assert [value.name for value in prepared.graph.input] == ["x"]
+    onnx.checker.check_model(prepared, full_check=True)
 
 
 def test_the_table_has_a_line_for_every_name() -> None:

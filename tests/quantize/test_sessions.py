@@ -30,6 +30,20 @@ def test_any_number_of_images_runs(batch: int | str, count: int) -> None:
     np.testing.assert_array_equal(session.scores(images), single)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_outputs_that_belong_to_no_image_are_those_of_every_run(batch: int) -> None:
+    graph = onnx.parser.parse_graph(
+        f"tops (float[{batch}, 2] x) => (float top, float[2] each)"
+        "{ top = ReduceMax<keepdims=0, axes=[0, 1]>(x) each = ReduceMax<keepdims=0, axes=[0]>(x) }"
+    )
+    tops = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    images = np.arange(12, dtype=np.float32).reshape(6, 2)
+    top, each = Session(tops, threads=1).run(images)
+    runs = images.reshape(-1, batch, 2)
+    np.testing.assert_array_equal(top, runs.max(axis=(1, 2)))
+    np.testing.assert_array_equal(each, runs.max(axis=1).ravel())
+
+
 def test_batches_cover_all_images_in_order() -> None:
     images = np.arange(7, dtype=np.float32).reshape(7, 1, 1, 1)
     assert [piece.ravel().tolist() for piece in in_batches(images, 3)] == [[0, 1, 2], [3, 4, 5], [6]]

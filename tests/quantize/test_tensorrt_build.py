@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgecnn.artifact import read_onnx
+from edgecnn.cli import main
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.tensorrt import quantize_for_tensorrt
 from edgecnn.quantize.tensorrt_rules import tensorrt_violations
@@ -76,6 +79,27 @@ def test_every_network_parses_and_builds(name: str, export: Export, observe: Obs
     assert build.errors == []
     assert not [line for line in build.complaints if "ERROR" in line]
     assert build.plan_bytes > 0
+
+
+@pytest.mark.slow
+def test_what_the_command_line_writes_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that the automatic recipe does to the model before the pairs are placed."""
+    monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
+    model, path = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    data = ("--calib", "digits", "--images", 64, "--max-drop", 100)
+    edgecnn("export", "lenet5", "--weights", "random", "--exporter", "torchscript", "-o", model, "-q")
+    edgecnn("quantize", model, *data, "--target", "trt", "--recipe", "auto", "--threads", 1, "-o", path)
+    quantised = read_onnx(path)
+    assert tensorrt_violations(quantised) == ()
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in quantised.graph.node}
+    build = built(quantised, tmp_path)
+    assert (build.parsed, build.errors, build.complaints) == (True, [], [])
+    assert build.plan_bytes > 0
+
+
+def edgecnn(*arguments: object) -> None:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
 
 
 def test_what_the_rules_name_the_parser_refuses(export: Export, observe: Observe, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def _thumbnails(document: ResultFile, size: int = len(JPEG)) -> dict[str, bytes]
 
 def test_the_page_needs_nothing_from_outside_and_is_small(comparison: ResultFile, tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
-    write_page(comparison, path, _thumbnails(comparison, 30_000), "Six networks")
+    write_page(comparison, path, _thumbnails(comparison, 30_000), "Six networks", {})
     assert path.stat().st_size < 1_500_000
     page = _Page(path.read_text(encoding="utf-8"))
     targets = [value for tag, own in page.tags for key in ("src", "href") if (value := own.get(key))]
@@ -69,7 +69,7 @@ def test_the_page_needs_nothing_from_outside_and_is_small(comparison: ResultFile
 
 
 def test_the_page_answers_which_one_to_ship(comparison: ResultFile) -> None:
-    text = _Page(page_html(comparison, {}, "Six networks")).text
+    text = _Page(page_html(comparison, {}, "Six networks", {})).text
     assert "38 variants · batch 1 · 2 threads · AMD EPYC 9R45 · 2 cores · 2026-11-21 14:47 UTC" in text
     assert "Fastest within 1 point of the most accurate efficientnet_b0 int8 openvino top-1 76.6 %" in text
     assert "Most accurate efficientnet_b0 fp32 torch" in text
@@ -83,7 +83,7 @@ def test_the_page_answers_which_one_to_ship(comparison: ResultFile) -> None:
 
 
 def test_headings_captions_and_figures_have_structure(few: ResultFile) -> None:
-    page = _Page(page_html(few, _thumbnails(few), "Six networks"))
+    page = _Page(page_html(few, _thumbnails(few), "Six networks", {}))
     names = [tag for tag, _ in page.tags]
     assert names.count("h1") == 1
     assert names.count("figure") == names.count("figcaption") == 3
@@ -108,7 +108,9 @@ def test_hostile_names_stay_text(few: ResultFile, hostile: str) -> None:
     failed = Result(variant=named.variant, error=hostile)
     environment = replace(few.environment, cpu=hostile, versions={hostile: hostile}, started=hostile)
     document = ResultFile(environment=environment, results=(named, failed))
-    page = _Page(page_html(document, {hostile: JPEG}, hostile, [hostile, hostile]))
+    assert base.accuracy.reference is not None
+    classes = {base.accuracy.reference.sha256: [hostile, hostile]}
+    page = _Page(page_html(document, {hostile: JPEG}, hostile, classes))
     tags = [tag for tag, _ in page.tags]
     assert tags.count("script") == 1
     assert tags.count("img") == 1
@@ -123,12 +125,12 @@ def test_hostile_names_stay_text(few: ResultFile, hostile: str) -> None:
 def test_a_limit_that_did_not_hold_is_on_the_page(few: ResultFile) -> None:
     gate = Gate(name="max_drop", limit=0.5, value=3.0, held=False)
     document = replace(few, results=(replace(few.results[1], gates=(gate,)), *few.results[2:]))
-    words = "".join(_Page(page_html(document, {}, "Six networks")).words)
+    words = "".join(_Page(page_html(document, {}, "Six networks", {})).words)
     assert "Top-1 is 3.00 points below the float model's; --max-drop allows 0.5." in words
 
 
 def test_the_script_is_the_only_one_that_may_run(few: ResultFile) -> None:
-    text = page_html(few, {}, "Six networks")
+    text = page_html(few, {}, "Six networks", {})
     assert text.count("<script") == 1
     assert re.search(r"script-src 'sha256-[\w+/]{43}='\"", text)
 
@@ -140,7 +142,7 @@ def test_thumbnails_beyond_the_budget_are_left_out(few: ResultFile) -> None:
     only = replace(base, accuracy=replace(base.accuracy, flipped=flips))
     document = replace(few, results=(only,))
     size = 40_000
-    page = _Page(page_html(document, _thumbnails(document, size), "One"))
+    page = _Page(page_html(document, _thumbnails(document, size), "One", {}))
     assert len(page.values("img", "src")) == MAX_THUMBNAIL_BYTES // size
     assert page.text.count("lost tench, Tinca tinca → goldfish") == MAX_IMAGES
     assert "5 more images are not shown" in page.text
@@ -151,7 +153,7 @@ def test_many_classes_make_a_list_instead_of_a_matrix(few: ResultFile) -> None:
     assert base.accuracy is not None
     flips = tuple(Flip(key=str(i), label=i, reference=i, predicted=i + 1) for i in range(40))
     only = replace(base, accuracy=replace(base.accuracy, flipped=flips))
-    text = _Page(page_html(replace(few, results=(only,)), {}, "One")).text
+    text = _Page(page_html(replace(few, results=(only,)), {}, "One", {})).text
     assert "class 30 class 31" not in text
     assert "15 more are not shown" in text
 
@@ -160,11 +162,11 @@ def test_many_classes_make_a_list_instead_of_a_matrix(few: ResultFile) -> None:
 def test_a_document_with_little_in_it_has_a_page(figures: str, variant: MakeVariant, file: MakeFile) -> None:
     latency = LatencyMs(p50=1.0, p90=1.0) if figures == "latency" else None
     result = Result(variant=variant(), latency_ms=latency, error="broken" if figures == "failure" else None)
-    text = _Page(page_html(file(result), {}, "Little")).text
+    text = _Page(page_html(file(result), {}, "Little", {})).text
     assert "1 variant ·" in text
     assert ("Fastest (no accuracy was measured)" in text) == (figures == "latency")
     assert ("Nothing was measured" in text) == (figures != "latency")
-    assert "Nothing was measured" in _Page(page_html(file(), {}, "Empty")).text
+    assert "Nothing was measured" in _Page(page_html(file(), {}, "Empty", {})).text
 
 
 def test_an_old_page_survives_a_failure(
@@ -178,7 +180,7 @@ def test_an_old_page_survives_a_failure(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ResultError, match=r"page\.html cannot be written: No space left"):
-        write_page(few, path, {}, "Six networks")
+        write_page(few, path, {}, "Six networks", {})
     assert path.read_text(encoding="utf-8") == "old"
 
 

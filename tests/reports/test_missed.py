@@ -17,6 +17,12 @@ from edgecnn.reports.result import Gate, Result, Variant
             "latency_bound_ms",
             "The 99th percentile of latency is 131.16 ms; --latency-bound-ms allows 1.5.",
         ),
+        ("qps", "It cannot keep up with 1.5 queries/s: it answers 131.2 a second at most."),
+        (
+            "duration",
+            "131.16 s are too short to tell the 99th percentile of latency at this --qps, so that "
+            "--latency-bound-ms was not tested: give it a --duration of at least 1.5 s.",
+        ),
         ("max_drop", "Top-1 is 131.16 points below the float model's; --max-drop allows 1.5."),
         ("some_other", "some_other is 131.16; the limit is 1.5."),
     ],

@@ -29,7 +29,7 @@ def page(comparison: ResultFile, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A page with pictures."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     keys = wanted_images(rows_of(comparison.results))
-    write_page(comparison, path, dict.fromkeys(keys, _jpeg()), "Six networks on two cores")
+    write_page(comparison, path, dict.fromkeys(keys, _jpeg()), "Six networks on two cores", {})
     return path
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -197,3 +198,28 @@ def test_the_drop_against_another_network_is_none_of_its_own(variant: MakeVarian
     assert _drop(choose([other], Limits(), "latency")) is None
     fp32 = result(variant(), 9, 60.5)
     assert _drop(choose([other, fp32], Limits(), "latency")) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("lost", "held"), [(4, True), (40, False)])
+def test_a_drop_that_chance_explains_is_within_the_limit_and_that_is_said(
+    lost: int, held: bool, variant: MakeVariant
+) -> None:
+    small = _paired(variant, variant(), precision="int8")
+    assert small.accuracy is not None
+    int8 = replace(small, accuracy=replace(small.accuracy, flips=Flips(gained=1, lost=lost)))
+    choice = choose([int8], Limits(max_drop=0.5), "latency")
+    assert (choice.pick is not None) == held
+    text = "\n".join(explain(choice))
+    assert (
+        "top-1 drop against fp32 of 1.5 points is more than --max-drop 0.5, but within chance" in text
+    ) == held
+    if not held:
+        assert "top-1 drop against fp32 19.5 points, 19 points beyond --max-drop 0.5" in explain_miss(choice)
+        (cost,) = choice.costs
+        assert cost.needed == pytest.approx(13.4, abs=0.2)  # the lower end of the interval
+        assert choose([int8], Limits(max_drop=cost.needed), "latency").pick is not None
+
+
+def test_between_runs_that_were_not_paired_the_drop_counts_as_it_is(variant: MakeVariant) -> None:
+    results = [result(variant(), 9, 75), result(variant(precision="int8"), 4, 74)]
+    assert _precision(choose(results, Limits(max_drop=0.5), "latency").pick) == "fp32"

@@ -24,7 +24,7 @@ MakeFile = Callable[..., ResultFile]
 
 
 def test_every_plot_is_written_as_png_and_svg(comparison: ResultFile, tmp_path: Path) -> None:
-    paths = write_plots(comparison, tmp_path / "plots")
+    paths = write_plots(comparison, tmp_path / "plots", classes={})
     names = ["accuracy-latency", "latency-cdf", "memory", "flips"]
     assert [path.name for path in paths] == [f"{name}.{end}" for name in names for end in ("png", "svg")]
     for path in paths:
@@ -37,13 +37,13 @@ def test_every_plot_is_written_as_png_and_svg(comparison: ResultFile, tmp_path: 
 
 
 def test_equal_results_make_equal_files(few: ResultFile, tmp_path: Path) -> None:
-    one, other = (write_plots(few, tmp_path / name) for name in ("one", "other"))
+    one, other = (write_plots(few, tmp_path / name, classes={}) for name in ("one", "other"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
 
 
 def test_labels_of_the_front_do_not_overlap_and_stay_within_the_plot(comparison: ResultFile) -> None:
     with drawing():
-        figure = drawn(comparison, LIGHT)["accuracy-latency"]
+        figure = drawn(comparison, LIGHT, {})["accuracy-latency"]
         figure.draw_without_rendering()
     (axes,) = figure.axes
     labels = [artist for artist in axes.texts if isinstance(artist, Annotation)]
@@ -65,14 +65,14 @@ def test_the_area_is_memory_else_parameters_else_nothing(comparison: ResultFile)
 def test_a_document_without_figures_has_no_plots(
     variant: MakeVariant, file: MakeFile, tmp_path: Path
 ) -> None:
-    assert write_plots(file(Result(variant=variant(), error="no")), tmp_path) == ()
-    assert write_plots(file(), tmp_path) == ()
+    assert write_plots(file(Result(variant=variant(), error="no")), tmp_path, classes={}) == ()
+    assert write_plots(file(), tmp_path, classes={}) == ()
 
 
 def test_one_variant_with_one_figure_is_drawn(variant: MakeVariant, file: MakeFile, tmp_path: Path) -> None:
     latency = LatencyMs(p50=1.0, p90=1.0, quantiles=(1.0, 1.0, 1.0))
     only = Result(variant=variant(), latency_ms=latency, memory_bytes=MemoryBytes(peak=5))
-    assert len(write_plots(file(only), tmp_path)) == 4
+    assert len(write_plots(file(only), tmp_path, classes={})) == 4
 
 
 def test_many_networks_and_many_classes_are_drawn(few: ResultFile) -> None:
@@ -85,15 +85,17 @@ def test_many_networks_and_many_classes_are_drawn(few: ResultFile) -> None:
         for index in range(12)
     )
     with drawing():
-        assert len(drawn(replace(few, results=many), LIGHT)) == 4
+        assert len(drawn(replace(few, results=many), LIGHT, {})) == 4
 
 
 def test_hostile_names_are_text_in_every_plot(few: ResultFile, hostile: str) -> None:
     first = few.results[2]
     named = replace(first, variant=replace(first.variant, network=hostile, options=hostile))
     document = replace(few, results=(named, *few.results))
+    assert first.accuracy is not None
+    assert first.accuracy.reference is not None
     with drawing():
-        figures = drawn(document, PAGE, classes=[hostile] * 3)
+        figures = drawn(document, PAGE, {first.accuracy.reference.sha256: [hostile] * 3})
         texts = [inline_svg(figure, name, "what it shows", {}) for name, figure in figures.items()]
     assert len(texts) == 4
     for text in texts:
@@ -103,7 +105,7 @@ def test_hostile_names_are_text_in_every_plot(few: ResultFile, hostile: str) -> 
 
 def test_an_inline_svg_has_only_colours_of_the_page_and_names_of_its_own(few: ResultFile) -> None:
     with drawing():
-        figure = drawn(few, PAGE)["memory"]
+        figure = drawn(few, PAGE, {})["memory"]
         text = inline_svg(figure, "bars", "what it shows", {})
     root = ElementTree.fromstring(text)
     assert "#0102" not in text
@@ -144,7 +146,7 @@ def test_the_marks_of_the_page_are_distinct() -> None:
 def test_a_folder_that_cannot_be_written_is_named(few: ResultFile, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResultError, match=r"accuracy-latency\.png cannot be written"):
-        write_plots(few, tmp_path / "file")
+        write_plots(few, tmp_path / "file", classes={})
 
 
 def test_the_legend_names_what_is_drawn_and_no_more(few: ResultFile) -> None:

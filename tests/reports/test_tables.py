@@ -101,7 +101,7 @@ def test_failures_are_listed_with_their_reason(comparison: ResultFile) -> None:
 
 @pytest.mark.parametrize(
     ("p50", "text"),
-    [(0.01234, "0.01"), (3.14159, "3.14"), (31.4159, "31.42"), (314.159, "314.2"), (31415.9, "31416")],
+    [(0.01234, "0.0123"), (3.14159, "3.14"), (31.4159, "31.42"), (314.159, "314.2"), (31415.9, "31416")],
 )
 def test_people_see_about_four_digits(p50: float, text: str, variant: MakeVariant) -> None:
     (row,) = rows_of([Result(variant=variant(), latency_ms=LatencyMs(p50=p50))])

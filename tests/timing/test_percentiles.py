@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecnn.timing.dependence import correlation_time, mean_interval
 from edgecnn.timing.fake import FakeTime
-from edgecnn.timing.order_statistics import median_interval, nearest_rank, quantile_ranks
+from edgecnn.timing.order_statistics import nearest_rank, quantile_ranks
 from edgecnn.timing.percentiles import SHARES, enough_samples, summarise
 from edgecnn.timing.rounds import CallSlice
 
@@ -86,51 +85,6 @@ def test_intervals_cover_the_true_percentile_at_their_rate(name: str) -> None:
     assert all(given_[share] == runs for share in (0.5, 0.9, 0.95))
     assert given_[0.99] > 0.95 * runs
     assert all(missed[share] <= 37 for share in SHARES), missed
-
-
-def _dependent(random: np.random.Generator, count: int, memory: float = 0.9) -> Samples:
-    """Normal samples, each correlated with the one before."""
-    noise = random.normal(size=count) * math.sqrt(1 - memory**2)
-    samples = np.empty(count)
-    samples[0] = random.normal()
-    for at in range(1, count):
-        samples[at] = memory * samples[at - 1] + noise[at]
-    return samples
-
-
-def test_intervals_of_dependent_samples_are_as_wide_as_these_need() -> None:
-    """Taken for independent they would cover a third of the time (19 samples are worth one)."""
-    random, runs = np.random.default_rng(5), 150
-    series = [_dependent(random, 3000) for _ in range(runs)]
-    naive_ranks = quantile_ranks(3000, 0.5)
-    assert naive_ranks[0] is not None
-    assert naive_ranks[1] is not None
-    covered = naive = 0
-    for samples in series:
-        interval = median_interval(samples)
-        assert interval is not None
-        covered += interval[0] <= 0 <= interval[1]
-        ordered = np.sort(samples)
-        naive += bool(ordered[naive_ranks[0] - 1] <= 0 <= ordered[naive_ranks[1] - 1])
-    assert covered >= 0.87 * runs
-    assert naive <= 0.6 * runs
-
-
-def test_the_correlation_time_is_that_of_the_process() -> None:
-    random = np.random.default_rng(1)
-    # (1 + 0.9) / (1 - 0.9) = 19 for the process itself.
-    found = np.median([correlation_time(_dependent(random, 20_000)) for _ in range(15)])
-    assert found == pytest.approx(19, rel=0.25)
-    assert correlation_time(random.normal(size=20_000)) < 2
-    assert correlation_time(np.ones(100)) == 1
-
-
-def test_the_interval_of_a_mean_covers_it() -> None:
-    random, runs = np.random.default_rng(2), 400
-    intervals = [mean_interval(random.exponential(size=300)) for _ in range(runs)]
-    missed = sum(not (low <= 1 <= high) for low, high in filter(None, intervals))
-    assert missed <= 37
-    assert mean_interval(np.ones(4)) is None
 
 
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=300))

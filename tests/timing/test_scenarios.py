@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn.timing.arrivals import poisson_arrivals
 from edgecnn.timing.fake import FakeTime
-from edgecnn.timing.scenarios import long_enough, offline_slice, serve_slice
+from edgecnn.timing.scenarios import long_enough, offline_slice, serve
 
 
 def _ticking() -> FakeTime:
@@ -26,7 +26,7 @@ def test_latency_counts_from_the_scheduled_arrival() -> None:
     """The first answer takes a second; those who arrive meanwhile have waited, and all of them show it."""
     time = _ticking()
     run = time.runner("run", lambda at: 1.0 if at == 0 else 0.01)
-    found = serve_slice([run], _arrivals(0.0, 0.1, 0.2, 0.3, 2.0), 10, time.clock)
+    found = serve([run], _arrivals(0.0, 0.1, 0.2, 0.3, 2.0), 10, time.clock)
     assert found.latencies_ns * 1e-9 == pytest.approx([1.0, 0.91, 0.82, 0.73, 0.01], abs=1e-3)
     assert found.unanswered == 0
     assert found.seconds == pytest.approx(2.01, abs=1e-3)
@@ -38,7 +38,7 @@ def test_waiting_is_that_of_a_queue_with_poisson_arrivals(load: float) -> None:
     time = _ticking()
     service, per_s = 0.004, load / 0.004
     arrivals = poisson_arrivals(per_s, 30_000 / per_s, seed=7)
-    found = serve_slice([time.runner("run", lambda _: service)], arrivals, 1e9, time.clock)
+    found = serve([time.runner("run", lambda _: service)], arrivals, 1e9, time.clock)
     waited = found.latencies_ns * 1e-9 - service
     assert waited.mean() == pytest.approx(load * service / (2 * (1 - load)), rel=0.1)
     assert waited.min() >= -1e-9
@@ -47,13 +47,13 @@ def test_waiting_is_that_of_a_queue_with_poisson_arrivals(load: float) -> None:
 def test_what_cannot_be_answered_is_given_up_and_counts_as_late() -> None:
     """Ten queries at once, a second each, and three seconds in all."""
     time = _ticking()
-    found = serve_slice([time.runner("run", lambda _: 1.0)], _arrivals(*[0.0] * 10), 2.5, time.clock)
+    found = serve([time.runner("run", lambda _: 1.0)], _arrivals(*[0.0] * 10), 2.5, time.clock)
     assert found.unanswered == 7
     assert found.latencies_ns * 1e-9 == pytest.approx([1, 2, *[3] * 8], abs=1e-3)
 
 
 def test_no_arrival_is_no_query() -> None:
-    found = serve_slice([lambda: None], _arrivals(), 1, FakeTime().clock)
+    found = serve([lambda: None], _arrivals(), 1, FakeTime().clock)
     assert (len(found.latencies_ns), found.unanswered) == (0, 0)
 
 
@@ -82,7 +82,7 @@ def test_instances_share_the_queries(instances: int) -> None:
         return run
 
     runs = [instance(at) for at in range(instances)]
-    served = serve_slice(runs, _arrivals(*[0.0] * 12), 60)
+    served = serve(runs, _arrivals(*[0.0] * 12), 60)
     assert sum(calls) == 12
     assert all(calls)
     assert served.unanswered == 0
@@ -97,7 +97,7 @@ def test_an_error_of_an_instance_comes_out(instances: int) -> None:
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        serve_slice([fail] * instances, _arrivals(0.0, 0.0), 1)
+        serve([fail] * instances, _arrivals(0.0, 0.0), 1)
     with pytest.raises(RuntimeError, match="broken"):
         offline_slice([fail] * instances, 0.01)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgecnn.atomic import writing
@@ -14,7 +14,8 @@ try:
 except ImportError as error:
     raise DependencyMissingError("matplotlib", "A plot", "plots") from error
 
-from edgecnn.reports.flip_pairs import class_names, flip_pairs
+from edgecnn.reports.class_names import ClassNames
+from edgecnn.reports.class_pairs import flip_pairs
 from edgecnn.reports.plots.bubbles import bubble_points, draw_bubbles
 from edgecnn.reports.plots.cdf import cdf_rows, draw_cdf
 from edgecnn.reports.plots.figure import Figure, drawing, laid_out, save_figure
@@ -29,7 +30,7 @@ __all__ = ["drawn", "write_plots"]
 
 
 def write_plots(
-    document: ResultFile, folder: Path, theme: Theme = LIGHT, classes: Sequence[str] = ()
+    document: ResultFile, folder: Path, theme: Theme = LIGHT, *, classes: ClassNames
 ) -> tuple[Path, ...]:
     """Write each plot that ``document`` has figures for as PNG and SVG; the paths, in order.
 
@@ -37,7 +38,7 @@ def write_plots(
         document: the results.
         folder: made where it is missing.
         theme: the colours.
-        classes: names of the classes in order, where they are known.
+        classes: what the classes of each reference are called.
 
     Raises:
         ResultError: a file cannot be written.
@@ -53,7 +54,7 @@ def write_plots(
     return tuple(written)
 
 
-def drawn(document: ResultFile, theme: Theme, classes: Sequence[str] = ()) -> Mapping[str, Figure]:
+def drawn(document: ResultFile, theme: Theme, classes: ClassNames) -> Mapping[str, Figure]:
     """Name -> figure, of each plot that ``document`` has figures for; to be called within ``drawing()``."""
     rows = rows_of(document.results)
     kinds = kinds_of(rows)
@@ -65,6 +66,6 @@ def drawn(document: ResultFile, theme: Theme, classes: Sequence[str] = ()) -> Ma
         figures["latency-cdf"] = draw_cdf(curves, theme)
     if bars := memory_rows(rows):
         figures["memory"] = draw_memory(bars, theme)
-    if pairs := flip_pairs(document.results):
-        figures["flips"] = draw_flips(pairs, class_names(document.results, classes), theme)
+    if pairs := flip_pairs(document.results, classes):
+        figures["flips"] = draw_flips(pairs, theme)
     return {name: laid_out(figure) for name, figure in figures.items()}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
-from edgecnn.reports.flip_pairs import FlipPair
+from edgecnn.reports.class_pairs import ClassPair, NamedClass
 from edgecnn.reports.plots.figure import Figure, new_axes
 from edgecnn.reports.plots.kinds import shortened
 from edgecnn.reports.plots.theme import Theme
@@ -19,21 +19,17 @@ FEW_CLASSES = 12
 _PAIRS = 20
 
 
-def draw_flips(pairs: Sequence[FlipPair], names: Mapping[int, str], theme: Theme) -> Figure:
+def draw_flips(pairs: Sequence[ClassPair], theme: Theme) -> Figure:
     """A matrix of few classes, bars of the most frequent pairs of many; ``pairs`` holds at least one."""
-    classes = sorted({index for pair in pairs for index in (pair.reference, pair.predicted)})
-    return (
-        _matrix(pairs, classes, names, theme) if len(classes) <= FEW_CLASSES else _bars(pairs, names, theme)
-    )
+    classes = sorted({each for pair in pairs for each in (pair.expected, pair.chosen)})
+    return _matrix(pairs, classes, theme) if len(classes) <= FEW_CLASSES else _bars(pairs, theme)
 
 
-def _matrix(
-    pairs: Sequence[FlipPair], classes: Sequence[int], names: Mapping[int, str], theme: Theme
-) -> Figure:
-    place = {index: number for number, index in enumerate(classes)}
+def _matrix(pairs: Sequence[ClassPair], classes: Sequence[NamedClass], theme: Theme) -> Figure:
+    place = {each: number for number, each in enumerate(classes)}
     counts = [[0] * len(classes) for _ in classes]
     for pair in pairs:
-        counts[place[pair.reference]][place[pair.predicted]] += pair.count
+        counts[place[pair.expected]][place[pair.chosen]] += pair.count
     highest = max(max(row) for row in counts)
     figure, axes = new_axes(theme, 3.4 + 0.5 * len(classes), 2.4 + 0.42 * len(classes))
     shades = LinearSegmentedColormap.from_list("flips", [theme.paper, theme.series[0]])
@@ -44,7 +40,7 @@ def _matrix(
             colour = theme.paper if count > 0.7 * highest else theme.ink
             if count:
                 axes.text(x + 0.5, y + 0.5, str(count), ha="center", va="center", color=colour, fontsize=9)
-    labels = [shortened(names[index], 22) for index in classes]
+    labels = [shortened(each.name, 22) for each in classes]
     centres = [index + 0.5 for index in range(len(classes))]
     axes.set_xticks(centres, labels, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(centres, labels)
@@ -57,11 +53,11 @@ def _matrix(
     return figure
 
 
-def _bars(pairs: Sequence[FlipPair], names: Mapping[int, str], theme: Theme) -> Figure:
+def _bars(pairs: Sequence[ClassPair], theme: Theme) -> Figure:
     shown = list(pairs[:_PAIRS])[::-1]
     figure, axes = new_axes(theme, 9.0, 1.4 + 0.28 * len(shown))
     labels = [
-        f"{shortened(names[pair.reference], 30)} \N{RIGHTWARDS ARROW} {shortened(names[pair.predicted], 30)}"
+        f"{shortened(pair.expected.name, 30)} \N{RIGHTWARDS ARROW} {shortened(pair.chosen.name, 30)}"
         for pair in shown
     ]
     axes.barh(range(len(shown)), [pair.count for pair in shown], height=0.66, color=theme.series[0])

@@ -97,3 +97,15 @@ def test_a_gate_that_compares_nothing_does_not_pass(
     (only,) = document.results
     write_results(replace(document, results=(replace(only, error="It failed then."),)), path)
     assert compare(*arguments, "--baseline", path).exit_code == 3
+
+
+def test_what_was_not_measured_now_is_a_warning(stubs: Stubs, reader: Make, folder: Make) -> None:
+    arguments = (reader(), "--data", folder([1, 2]), "-q")
+    assert compare(*arguments).exit_code == 0
+    Path("comparison/results.json").rename("old.json")
+    again = compare(*arguments, "--baseline", "old.json")
+    assert again.exit_code == 0, again.output
+    assert stubs.measured == 1
+    assert "Warning: The speed and memory of 2 of 2 variants are from an earlier run" in again.stderr
+    assert "pass --fresh" in again.stderr
+    assert compare(*arguments, "--baseline", "old.json", "--fresh").stderr == ""

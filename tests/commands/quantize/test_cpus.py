@@ -11,7 +11,7 @@ import pytest
 from edgecnn.artifact import open_artifact
 from edgecnn.environment import Environment, describe_environment
 from edgecnn.quantize import pipeline
-from edgecnn.quantize.portability import Portability
+from edgecnn.quantize.portability import Portability, PortabilityUnknown
 from edgecnn.quantize.settings import this_cpu
 from tests.commands.quantize.running import Case, quantize
 
@@ -63,10 +63,11 @@ def _portable(able: Sequence[str], layers: Sequence[tuple[str, float]], changed:
             _portable(["a", "c"], [("a", 0.1), ("c", 2.0)], 3),
             "not to x86 CPUs without VNNI (for those: --cpu x86): sums of 2 layers saturate there, and 3",
         ),
+        (PortabilityUnknown("no rule."), "not known whether x86 CPUs without VNNI answer alike: no rule."),
     ],
 )
 def test_portability_is_told(
-    found: Portability, words: str, case: Case, monkeypatch: pytest.MonkeyPatch
+    found: Portability | PortabilityUnknown, words: str, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "check_portability", lambda *_: found)
     arguments = ("--calib", case.calib, "--recipe", "minmax", "--max-drop", "100", "--cpu", "vnni")

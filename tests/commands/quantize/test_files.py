@@ -93,6 +93,31 @@ def test_what_tensorrt_runs_is_not_timed_here(case: Case) -> None:
     assert "multiply-accumulates" not in result.stdout
 
 
+def test_what_multiplies_where_is_not_made_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecnn.quantize.measure.macs_by_node", lambda *_: None)
+    arguments = ("--calib", case.calib, "--recipe", "minmax", "--max-drop", "100", "-o", "q.onnx")
+    result = quantize(case.model, *arguments)
+    assert result.exit_code == 0, result.output
+    assert "Int8      not known" in result.stdout
+    record = open_artifact(Path("q.onnx")).spec.quantization
+    assert record is not None
+    assert record.int8_mac_share is None
+
+
+def test_ranges_that_have_not_converged_are_warned_of_and_recorded(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecnn.quantize.calibration._CONVERGED", -1.0)
+    arguments = ("--calib", case.calib, "--recipe", "minmax", "--max-drop", "100", "-o", "q.onnx")
+    result = quantize(case.model, *arguments)
+    assert result.exit_code == 0, result.output
+    assert "Warning: The last of the calibration images still widened the ranges by" in result.stderr
+    (warning,) = results_of(quantize(case.model, *arguments, "--json")).results[1].warnings
+    assert warning.startswith("The last of the calibration images")
+    about = CliRunner().invoke(main, ["inspect", "q.onnx"]).stdout
+    assert "; the last of them widened the ranges by" in " ".join(about.split())
+
+
 def test_without_images_accuracy_is_not_made_up(case: Case) -> None:
     result = quantize(case.model, "--recipe", "fp16")
     assert result.exit_code == 0, result.output

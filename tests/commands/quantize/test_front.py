@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from PIL import Image
 
 from edgecnn.artifact import open_artifact
-from edgecnn.quantize.mixed_precision import Judge, RelativeLatency
+from edgecnn.quantize.mixed_precision import Judge, MixedPoint, RelativeLatency
 from tests.commands.quantize.running import Case, quantize
+
+Build = Callable[[Collection[str]], onnx.ModelProto]
+
+
+def _two_points(build: Build, judge: Judge, *_: object) -> list[MixedPoint]:
+    points = [judge.point(label, kept, build(kept)) for label, kept in (("all in int8", ()), ("+ a", ("a",)))]
+    return [replace(points[0], met=False), replace(points[1], met=True)]
 
 
 def test_the_front_is_saved_and_drawn(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +40,28 @@ def test_the_front_is_saved_and_drawn(case: Case, monkeypatch: pytest.MonkeyPatc
     assert {"fidelity", "drop", "relative_latency", "met"} <= set(chosen)
     with Image.open("q.front.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_the_choice_is_marked_and_explained(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "latency_over", lambda *_: RelativeLatency())
+    monkeypatch.setattr("edgecnn.quantize.auto.search_mixed_precision", _two_points)
+    result = quantize(case.model, "--calib", case.calib, "--data", case.data, "-o", "q.onnx")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    (marked,) = [line for line in lines if "chosen" in line]
+    assert "+ a" in marked
+    assert any(line.startswith("Chosen: + a. It is the fastest of those within") for line in lines)
+
+
+def test_a_file_made_otherwise_has_no_front_of_the_one_before(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "latency_over", lambda *_: RelativeLatency())
+    arguments = (case.model, "--calib", case.calib, "--max-drop", "100", "-o", "q.onnx")
+    assert quantize(*arguments).exit_code == 0
+    assert Path("q.front.json").exists()
+    assert quantize(*arguments, "--recipe", "minmax").exit_code == 0
+    assert [path.name for path in Path().glob("q.*")] == ["q.onnx"]
 
 
 def test_nodes_kept_by_the_user_do_not_hide_the_choice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

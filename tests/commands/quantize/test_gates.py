@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from edgecnn.quantize import measure
+from edgecnn.reports.result import Gate
 from edgecnn.timing.speed import SpeedRatio
 from tests.commands.quantize.running import Case, breaks, quantize, results_of, speed_of
 
@@ -23,6 +25,51 @@ def test_losing_too_much_exits_with_3(case: Case, monkeypatch: pytest.MonkeyPatc
     assert "The file was written" in result.stderr
     assert Path("small.int8.onnx").is_file()
     assert quantize(case.model, *arguments[:-1], "100").exit_code == 0
+
+
+FAILED = Gate(name="max_drop", limit=0.5, value=9.0, held=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "unsaid"),
+    [
+        (("--recipe", "minmax"), ("More calibration images, --recipe auto or --keep-float",), ("--target",)),
+        (
+            ("--recipe", "minmax", "--target", "trt"),
+            ("More calibration images", "searched for --target ort only", "inspect"),
+            (),
+        ),
+        (("--recipe", "auto", "--target", "trt"), ("images or --keep-float",), ("--recipe auto or",)),
+        (("--recipe", "fp16"), ("\n--recipe auto or --keep-float",), ("calibration images",)),
+    ],
+)
+def test_the_remedy_names_what_the_target_allows(
+    arguments: Sequence[str],
+    said: Sequence[str],
+    unsaid: Sequence[str],
+    case: Case,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure, "drop_gate", lambda *_: FAILED)
+    result = quantize(case.model, "--calib", case.calib, *arguments)
+    assert result.exit_code == 3, result.output
+    for words in said:
+        assert words in result.stderr
+    for words in unsaid:
+        assert words not in result.stderr.splitlines()[-1]
+
+
+def test_other_answers_than_the_float_models_are_a_warning_on_few_images_too(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks(monkeypatch)
+    arguments = ("--calib", case.calib, "--recipe", "minmax", "--max-drop", "100", "--json")
+    result = quantize(case.model, *arguments)
+    assert result.exit_code == 0, result.output
+    (warning,) = results_of(result).results[1].warnings
+    assert "It answers as the float model on" in warning
+    assert "of 20 images only" in warning
+    assert f"Warning: {warning}" in result.stderr
 
 
 def test_being_as_fast_as_the_float_model_exits_with_3(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
