@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="s
 
 #: The command with a GPU that is not there.
 _COMMAND = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 from edgecnn.cli import main
 from edgecnn.cuda_driver import Gpu
 from edgecnn.plans import here
@@ -67,7 +68,10 @@ def test_no_process_and_no_file_outlive_it(
         assert any("Timing" in line for line in process.stderr)
         assert len(_building(tmp_path)) == 1
         process.send_signal(number)
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == code
     _until(lambda: not _building(tmp_path))
     _until(lambda: left_in(tmp_path) == [])
