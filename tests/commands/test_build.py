@@ -19,6 +19,8 @@ from edgecnn.plans import flavour, here, read_plan
 from edgecnn.plans.spec import Batches
 from tests.plans.conftest import GPU, fake_tensorrt, tiny
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["fake_tensorrt", "tiny"]
 
 Install = Callable[..., ModuleType]

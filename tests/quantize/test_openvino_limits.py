@@ -24,6 +24,8 @@ from edgecnn.quantize.settings import QuantizeSettings, RecipeName, Target
 from edgecnn.spec import ModelSpec, Preprocess, WeightsId
 from edgecnn.timing import speed
 
+pytestmark = pytest.mark.slow
+
 GraphOf = Callable[..., onnx.ModelProto]
 Made = Callable[[str], onnx.ModelProto]
 

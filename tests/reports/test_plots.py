@@ -19,6 +19,8 @@ from edgecnn.reports.plots.theme import DARK, LIGHT, PAGE, Theme, page_variables
 from edgecnn.reports.result import Flip, LatencyMs, MemoryBytes, Result, ResultFile, Variant
 from edgecnn.reports.rows import rows_of
 
+pytestmark = pytest.mark.slow
+
 MakeVariant = Callable[..., Variant]
 MakeFile = Callable[..., ResultFile]
 
